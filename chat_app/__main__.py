@@ -1,0 +1,126 @@
+"""`python -m chat_app`: settings, store, local platform where none is named, runs, web app; and a clean stop.
+
+Starts and stops the parts in order. Knows nothing of what they do.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from chat_app.settings import Settings, quiet_libraries
+
+quiet_libraries()  # before anything below imports the libraries
+
+import uvicorn  # noqa: E402
+
+from flywheel.errors import Conflict, FlywheelError  # noqa: E402
+from flywheel.platform import Supervisor, ensure_platform  # noqa: E402
+from flywheel.promote import Registry  # noqa: E402
+from flywheel.runs import Wheel  # noqa: E402
+from flywheel.store import Store  # noqa: E402
+from tools import warm_up  # noqa: E402
+
+if TYPE_CHECKING:
+    from chat_app.services import Services
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def claim_port(settings: Settings) -> socket.socket:
+    """Bind the address before anything slow starts. Raises Conflict if it is taken."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        message = f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; stop what uses it or set CHAT_PORT"
+        raise Conflict(message) from error
+    return listener
+
+
+def announce(supervisor: Supervisor, address: str) -> None:
+    """Tell when the first question can be asked, or why it cannot."""
+    try:
+        supervisor.wait_ready()
+    except FlywheelError as error:
+        say(f"The local platform did not start: {error}")
+    else:
+        say(f"Ready. Ask your first question at {address}")
+
+
+def warm(services: Services) -> None:
+    """Load what the first question would otherwise wait for: cities, units and rates; the rails' engine."""
+    warm_up()
+    services.rails.warm()
+
+
+def serve(settings: Settings, stack: ExitStack) -> None:
+    """Start everything and answer until a signal comes."""
+    listener = claim_port(settings)
+    stack.callback(listener.close)
+    address = f"http://{settings.host}:{settings.port}"
+    say(f"Flywheel Chat: {address}")
+    named, supervisor = ensure_platform(settings.flywheel, log=say)
+    settings = replace(settings, flywheel=named)
+    if supervisor is not None:
+        stack.callback(supervisor.stop)
+        say("Loading: web pages, local platform (model, trainer, evaluator) …")
+    store = Store(settings.flywheel.store_path)
+    stack.callback(store.close)
+    Registry(store.database).begin(settings.flywheel.base_model)
+    wheel = Wheel(settings.flywheel, store)
+    wheel.launch()
+    stack.callback(wheel.shutdown)
+    store.interrupt_running()
+
+    from chat_app.services import Services  # Gradio and the rails take seconds to import: the platform loads meanwhile
+    from chat_app.web import create_app
+
+    services = Services.build(settings, store, wheel)
+    threading.Thread(target=warm, args=(services,), daemon=True).start()
+
+    def status() -> dict[str, Any]:
+        ready = supervisor is None or supervisor.ready()
+        return {"web": True, "model": ready, "loading": [] if ready else ["local platform"]}
+
+    app = create_app(services, status)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+    if supervisor is None:
+        say(f"Ready. Services: {settings.flywheel.nemo_url}")
+    else:
+        threading.Thread(target=announce, args=(supervisor, address), daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def main() -> int:
+    """Run the app; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        settings = Settings.from_environment()
+        settings.flywheel.prepare()
+        with ExitStack() as stack:
+            try:
+                serve(settings, stack)
+            finally:
+                say("Stopping …")
+    except FlywheelError as error:
+        say(f"Error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        pass
+    say("Stopped.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""A form for a tool call, made from the tool's JSON schema, and the call made from the form again.
+
+Text fields for strings, bounded numbers, choices for enums and booleans, one line an item for lists. An empty field is left
+out of the call. Knows no tool.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from flywheel.errors import InputError
+from flywheel.store import ToolSchema
+
+YES, NO = "yes", "no"
+
+
+def properties(tool: ToolSchema) -> dict[str, dict[str, Any]]:
+    """Parameter name → schema."""
+    found: dict[str, dict[str, Any]] = (tool["function"].get("parameters") or {}).get("properties") or {}
+    return found
+
+
+def required(tool: ToolSchema) -> set[str]:
+    """Names of the parameters that a call must have."""
+    return set((tool["function"].get("parameters") or {}).get("required") or ())
+
+
+def kind(schema: dict[str, Any]) -> str:
+    """The JSON type of a parameter; "string" where the schema is silent."""
+    found = schema.get("type", "string")
+    if isinstance(found, list):
+        found = next((name for name in found if name != "null"), "string")
+    return str(found)
+
+
+def field(name: str, schema: dict[str, Any], needed: bool, value: Any, key: str) -> Any:
+    """The component for one parameter, showing `value`."""
+    settings: dict[str, Any] = {
+        "label": f"{name}{' *' if needed else ''}",
+        "info": schema.get("description"),
+        "key": key,
+        "elem_id": f"field-{key}",
+        "interactive": True,
+    }
+    if schema.get("enum"):
+        return gr.Dropdown([str(choice) for choice in schema["enum"]], value=None if value is None else str(value), **settings)
+    match kind(schema):
+        case "integer":
+            return gr.Number(_number(value), precision=0, **_bounds(schema), **settings)
+        case "number":
+            return gr.Number(_number(value), **_bounds(schema), **settings)
+        case "boolean":
+            return gr.Dropdown(
+                [YES, NO], value={True: YES, False: NO}.get(value) if isinstance(value, bool) else None, **settings
+            )
+        case "array":
+            lines = "\n".join(item if isinstance(item, str) else json.dumps(item) for item in value or ())
+            return gr.Textbox(lines, lines=3, placeholder="one item a line", **settings)
+        case "object":
+            return gr.Textbox("" if value is None else json.dumps(value, indent=1), lines=4, placeholder="{}", **settings)
+        case _:
+            return gr.Textbox("" if value is None else str(value), **settings)
+
+
+def _number(value: Any) -> int | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _bounds(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: schema[name] for name in ("minimum", "maximum") if name in schema}
+
+
+def value_of(name: str, schema: dict[str, Any], raw: Any) -> Any:
+    """What a field holds, typed; None where it was left empty. Raises InputError naming the field."""
+    if raw is None or raw == "":
+        return None
+    if schema.get("enum"):
+        return next((choice for choice in schema["enum"] if str(choice) == raw), raw)
+    match kind(schema):
+        case "integer":
+            return int(raw)
+        case "number":
+            return int(raw) if float(raw).is_integer() else float(raw)
+        case "boolean":
+            return raw == YES
+        case "array":
+            inner = kind(schema.get("items") or {})
+            return [line if inner == "string" else _json(name, line) for line in str(raw).splitlines() if line.strip()]
+        case "object":
+            return _json(name, str(raw))
+        case _:
+            return str(raw)
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{name!r} is not valid JSON: {error}") from error
+
+
+def arguments_of(tool: ToolSchema, values: list[Any]) -> dict[str, Any]:
+    """The call's arguments from the form's values, in the schema's order. Raises InputError for what is missing."""
+    arguments: dict[str, Any] = {}
+    for (name, schema), raw in zip(properties(tool).items(), values, strict=True):
+        value = value_of(name, schema, raw)
+        if value is not None:
+            arguments[name] = value
+        elif name in required(tool):
+            raise InputError(f"{tool['function']['name']}: {name!r} is needed; fill it in")
+    return arguments

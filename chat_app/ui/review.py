@@ -1,0 +1,304 @@
+"""The Review page: the queue, one turn as it was, and a form in which its tool call is corrected. Builds and wires only.
+
+The draft of a correction is server-side state; what is approved is checked against the schema that the model saw, and run.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+import gradio as gr
+
+from chat_app.services import PERSON, Services
+from chat_app.turn import tool_context
+from chat_app.ui import forms, frame, messages, times
+from chat_app.ui.review_draft import CALLS, RIGHT, TEXT, Draft, first_reply, response_of
+from flywheel.errors import FlywheelError, InputError
+from flywheel.review import ReviewItem
+from flywheel.store import CATEGORIES, Message
+
+QUICK: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+MODES = [("The model was right", RIGHT), ("These tool calls", CALLS), ("No tool: these words", TEXT)]
+MAX_CALLS = 5
+
+
+class ReviewPage:
+    """Handlers of the Review page over the app's services."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    # reading ---------------------------------------------------------------------------------------------------------
+
+    def queue(self, decided: bool) -> list[list[str]]:
+        """Rows of the queue: why, question, what was called, when, turn."""
+        items = self.services.desk.queue(include_decided=decided)
+        return [[item.reason, item.question, item.called, times.clock(item.created_at), item.turn_id] for item in items]
+
+    def next_turn(self, after: str | None = None) -> str | None:
+        """The first turn of the queue that is not the one just seen."""
+        return next((item.turn_id for item in self.services.desk.queue() if item.turn_id != after), None)
+
+    def open(self, turn_id: str | None, decided: bool = False) -> tuple[Any, ...]:
+        """Show a turn, in the order of `shown`."""
+        rows = self.queue(decided)
+        if turn_id is None:
+            empty = '<p class="muted">The queue is empty. Rated answers appear here.</p>'
+            return None, None, None, rows, empty, [], "", "", gr.Column(visible=False), RIGHT
+        item = self.services.desk.item(turn_id)
+        shown = [*context_of(item), *messages.shown_turn(item.turn, item.calls)]
+        draft = Draft.of(item.turn)
+        schemas = json.dumps(item.turn.tools, indent=1, ensure_ascii=False)
+        mode = CALLS if draft.calls else TEXT
+        return turn_id, draft, None, rows, about(item), shown, schemas, "", gr.Column(visible=True), mode
+
+    def select(self, decided: bool, event: gr.SelectData) -> tuple[Any, ...]:
+        """Open the turn of the row that was clicked."""
+        return self.open(event.row_value[-1], decided)
+
+    # deciding --------------------------------------------------------------------------------------------------------
+
+    async def run_calls(self, turn_id: str, response: Message) -> list[tuple[str, Any, str | None]]:
+        """Run the corrected calls (writing ones without writing): (name, result, error) for each."""
+        turn = self.services.store.turn(turn_id)
+        outcomes: list[tuple[str, Any, str | None]] = []
+        for call in response.get("tool_calls", ()):
+            function = call["function"]
+            tool = self.services.tools.get(function["name"])
+            if tool is None:
+                outcomes.append((function["name"], None, "this tool is not there any more, so the call cannot be run"))
+                continue
+            context = tool_context(self.services, turn.person, dry_run=tool.writes)
+            result = await tool.run(function["arguments"], context)
+            outcomes.append((function["name"], result.content, result.error))
+        return outcomes
+
+    def checked(self, turn_id: str, response: Message) -> Message:
+        """The response, if it fits the schema that the model saw. Raises InputError with every problem."""
+        problems = self.services.desk.problems(self.services.store.turn(turn_id), response)
+        if problems:
+            raise InputError("; ".join(problems))
+        return response
+
+    async def attempt(self, turn_id: str | None, mode: str, draft: Draft, values: list[Any]) -> tuple[str, str]:
+        """Try: (what came of it, the digest of what was tried)."""
+        if turn_id is None:
+            raise gr.Error("Open a turn first.", print_exception=False)
+        try:
+            turn = self.services.store.turn(turn_id)
+            response = self.checked(turn_id, response_of(mode, turn, draft, values) or first_reply(turn))
+        except FlywheelError as error:
+            return f'<p class="problem" role="alert">{html.escape(str(error))}</p>', ""
+        outcomes = await self.run_calls(turn_id, response)
+        return outcome_text(outcomes), json.dumps(response, sort_keys=True)
+
+    async def approve(
+        self, turn_id: str | None, mode: str, draft: Draft, tried: str | None, decided: bool, values: list[Any]
+    ) -> tuple[Any, ...]:
+        """Store the correction as an example, then open the next turn.
+
+        A call that returns an error is stored only when the reviewer, having seen the error, says so again.
+        """
+        if turn_id is None:
+            raise gr.Error("Open a turn first.", print_exception=False)
+        turn = self.services.store.turn(turn_id)
+        try:
+            override = response_of(mode, turn, draft, values)
+            response = self.checked(turn_id, override or first_reply(turn))
+            digest = json.dumps(response, sort_keys=True)
+            if tried != digest:
+                outcomes = await self.run_calls(turn_id, response)
+                if any(error for _, _, error in outcomes):
+                    again = '<p class="problem" role="alert">Press Approve again if the call is right all the same.</p>'
+                    return self.stay(outcome_text(outcomes) + again, digest)
+            example_id = self.services.desk.approve(turn_id, PERSON, None if override == first_reply(turn) else override)
+        except FlywheelError as error:
+            return self.stay(f'<p class="problem" role="alert">{html.escape(str(error))}</p>', tried)
+        side = self.services.ledger.example(example_id).side
+        gr.Info(
+            "Stored. It will train the next model."
+            if side == "train"
+            else "Stored. It will examine the next model, not train it."
+        )
+        return self.open(self.next_turn(after=turn_id), decided)
+
+    @staticmethod
+    def stay(outcome: str, tried: str | None) -> tuple[Any, ...]:
+        """Change nothing of the page but what came of an attempt."""
+        untouched = gr.skip()
+        return untouched, untouched, tried, untouched, untouched, untouched, untouched, outcome, untouched, untouched
+
+    def reject(self, turn_id: str | None, decided: bool) -> tuple[Any, ...]:
+        """Nothing is to be learned from this turn."""
+        if turn_id is not None:
+            self.services.desk.reject(turn_id, PERSON)
+        return self.open(self.next_turn(after=turn_id), decided)
+
+    def skip(self, turn_id: str | None, decided: bool) -> tuple[Any, ...]:
+        """Leave it to somebody else."""
+        if turn_id is not None:
+            self.services.desk.skip(turn_id, PERSON)
+        return self.open(self.next_turn(after=turn_id), decided)
+
+
+def context_of(item: ReviewItem) -> list[messages.Shown]:
+    """The earlier messages that the model saw, without the tools' part."""
+    texts = [message for message in item.turn.context if message.get("content") and message["role"] in ("user", "assistant")]
+    return [{"role": message["role"], "content": str(message["content"])} for message in texts]
+
+
+def about(item: ReviewItem) -> str:
+    """Who rated the turn and why, which model answered, and what was decided before."""
+    lines = [f"Answered by <code>{html.escape(item.turn.model)}</code>, {times.clock(item.turn.created_at)}."]
+    for rating in item.ratings:
+        reasons = ", ".join(CATEGORIES.get(name, name) for name in rating.categories)
+        words = f"Thumb {rating.thumb}" + (f": {html.escape(reasons)}" if reasons else "")
+        lines.append(f"<b>{words}</b>" + (f" — “{html.escape(rating.opinion)}”" if rating.opinion else ""))
+    if item.review is not None:
+        lines.append(
+            f"Already {item.review.verdict} by {html.escape(item.review.reviewer)}, {times.clock(item.review.created_at)}."
+        )
+    return "".join(f"<p>{line}</p>" for line in lines)
+
+
+def outcome_text(outcomes: list[tuple[str, Any, str | None]]) -> str:
+    """What the tried calls returned."""
+    if not outcomes:
+        return '<p class="tried">No tool is called; there is nothing to run.</p>'
+    parts = []
+    for name, content, error in outcomes:
+        text = error if error is not None else json.dumps(content, indent=1, ensure_ascii=False)
+        state = "failed" if error is not None else "ok"
+        head = f"<b>{html.escape(name)}</b> {'returned an error' if error is not None else 'returned'}"
+        parts.append(f'<div class="tried {state}">{head}<pre>{html.escape(str(text))}</pre></div>')
+    return "".join(parts)
+
+
+def build(services: Services) -> gr.Blocks:
+    """The page."""
+    page = ReviewPage(services)
+    blocks = gr.Blocks(title="Review · Flywheel Chat", analytics_enabled=False)
+    with blocks:
+        frame.header("Review")
+        turn_id = gr.State(None, time_to_live=8 * 3600)
+        draft = gr.State(None, time_to_live=8 * 3600)
+        tried = gr.State(None, time_to_live=8 * 3600)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                decided = gr.Checkbox(label="Show decided turns too", value=False, elem_id="decided")
+                queue = gr.Dataframe(
+                    headers=["why", "question", "called", "when", "turn"],
+                    interactive=False,
+                    wrap=True,
+                    max_height=520,
+                    column_widths=["26%", "36%", "20%", "18%", "0%"],
+                    elem_id="queue",
+                )
+            with gr.Column(scale=3, min_width=340):
+                about_turn = gr.HTML(padding=False, elem_id="about")
+                with gr.Column(visible=False) as work:
+                    chatbot = gr.Chatbot(elem_id="turn", show_label=False, height=280, allow_tags=False, feedback_options=None)
+                    with gr.Accordion("The tools that the model saw", open=False):
+                        schemas = gr.Code(language="json", interactive=False, max_lines=24, show_label=False)
+                    mode = gr.Radio(MODES, label="What would have been right?", elem_id="mode")
+                    outcome = gr.HTML(padding=False, elem_id="outcome")
+                    shown = [turn_id, draft, tried, queue, about_turn, chatbot, schemas, outcome, work, mode]
+                    correction_form(page, shown, decided)
+                    with gr.Row():
+                        reject = gr.Button("Reject: nothing to learn", size="sm", elem_id="reject")
+                        skip = gr.Button("Skip", size="sm", elem_id="skip")
+        blocks.load(lambda: page.open(page.next_turn()), None, shown, **QUICK)
+        queue.select(page.select, decided, shown, **QUICK)
+        decided.input(page.queue, decided, queue, **QUICK)
+        reject.click(page.reject, [turn_id, decided], shown, **QUICK)
+        skip.click(page.skip, [turn_id, decided], shown, **QUICK)
+    return blocks
+
+
+def correction_form(page: ReviewPage, shown: list[Any], decided: gr.Checkbox) -> None:
+    """The form of the present draft, built anew when its shape changes, with Try and Approve."""
+    turn_id, draft, tried, outcome, mode = shown[0], shown[1], shown[2], shown[7], shown[9]
+
+    @gr.render(inputs=[turn_id, mode, draft], triggers=[draft.change, mode.change])  # type: ignore[untyped-decorator]
+    def form(current: str | None, chosen: str, plan: Draft | None) -> None:
+        if current is None or plan is None:
+            return
+        fields: list[Any] = []
+        if chosen == CALLS:
+            fields = call_fields(plan, draft)
+        elif chosen == TEXT:
+            fields = [gr.Textbox(plan.text, label="The answer", lines=3, elem_id="answer-text", key=f"{plan.key}-text")]
+        with gr.Row():
+            attempt = gr.Button("Try", elem_id="try")
+            approve = gr.Button("Approve", variant="primary", elem_id="approve")
+
+        async def on_try(*values: Any) -> tuple[str, str]:
+            return await page.attempt(current, chosen, plan, list(values))
+
+        async def on_approve(tried_now: str | None, decided_now: bool, *values: Any) -> tuple[Any, ...]:
+            return await page.approve(current, chosen, plan, tried_now, decided_now, list(values))
+
+        attempt.click(on_try, fields, [outcome, tried], **QUICK)
+        approve.click(on_approve, [tried, decided, *fields], shown, **QUICK)
+
+
+def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
+    """Components of all calls of the draft: for each the tool, then its parameters; changes of shape go back into the draft."""
+    fields: list[Any] = []
+    names = [tool["function"]["name"] for tool in plan.tools]
+    for number, call in enumerate(plan.calls):
+        with gr.Group(elem_id=f"call-{number}"):
+            key = f"{plan.key}-{number}"
+            tool = gr.Dropdown(
+                names, value=call["name"], label=f"Tool{f' {number + 1}' if number else ''}", key=key, elem_id=f"tool-{number}"
+            )
+            schema = plan.schema(call["name"])
+            own = [
+                forms.field(name, part, name in forms.required(schema), call["arguments"].get(name), f"{number}-{name}")
+                for name, part in forms.properties(schema).items()
+            ]
+            remove = gr.Button("Remove this call", size="sm", visible=len(plan.calls) > 1)
+        fields += [tool, *own]
+        tool.input(change_tool(number), [draft, tool], draft, **QUICK)
+        remove.click(drop_call(number), draft, draft, **QUICK)
+    with gr.Accordion("As JSON", open=False):
+        raw = gr.Code(json.dumps(plan.calls, indent=1, ensure_ascii=False), language="json", elem_id="raw", max_lines=16)
+        use = gr.Button("Use this JSON", size="sm", elem_id="use-raw")
+    if len(plan.calls) < MAX_CALLS:
+        add = gr.Button("Add another call", size="sm", elem_id="add-call")
+        add.click(add_call, [draft, *fields], draft, **QUICK)
+    use.click(use_json, [draft, raw], draft, **QUICK)
+    return fields
+
+
+def change_tool(number: int) -> Any:
+    """The handler that gives call `number` another tool; arguments of the same name are kept."""
+
+    def handler(plan: Draft, name: str) -> Draft:
+        return plan.with_tool(number, name)
+
+    return handler
+
+
+def drop_call(number: int) -> Any:
+    """The handler that removes call `number`."""
+
+    def handler(plan: Draft) -> Draft:
+        return plan.without(number)
+
+    return handler
+
+
+def add_call(plan: Draft, *values: Any) -> Draft:
+    """One more call, keeping what was typed so far."""
+    return plan.filled(list(values), lenient=True).with_call()
+
+
+def use_json(plan: Draft, text: str) -> Draft:
+    """Take the calls from JSON."""
+    try:
+        return plan.with_json(text)
+    except InputError as error:
+        raise gr.Error(str(error), print_exception=False, title="That did not work") from error

@@ -1,0 +1,41 @@
+"""Moments and durations in words. Knows ISO 8601 strings in UTC, nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def age(moment: str, now: datetime | None = None) -> str:
+    """How long ago: "just now", "5 minutes", "3 hours", "12 days"."""
+    then = datetime.fromisoformat(moment)
+    seconds = ((now or datetime.now(then.tzinfo)) - then).total_seconds()
+    for size, name in ((86400, "day"), (3600, "hour"), (60, "minute")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {name}{'s' if count > 1 else ''}"
+    return "just now"
+
+
+def day(moment: str, now: datetime | None = None) -> str:
+    """When, as one would say it: "today", "yesterday", "Tuesday" within a week, else "3 March 2026"."""
+    then = datetime.fromisoformat(moment).astimezone()
+    days = ((now or datetime.now(then.tzinfo)).date() - then.date()).days
+    if days == 0:
+        return "today"
+    if days == 1:
+        return "yesterday"
+    return then.strftime("%A") if days < 7 else f"{then.day} {then:%B %Y}"
+
+
+def clock(moment: str) -> str:
+    """Local date and time: "24 Nov 14:05"."""
+    then = datetime.fromisoformat(moment).astimezone()
+    return f"{then.day} {then:%b %H:%M}"
+
+
+def duration(seconds: float) -> str:
+    """As "0.3 s", "45 s" or "2 min 5 s"."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,242 @@
+"""The Wheel page: train the next model, watch it happen, decide, and look back. Builds and wires only.
+
+The run lives in the background of the process, never in a handler: the page looks at its record once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from chat_app.services import PERSON, Services
+from chat_app.ui import frame, times, wheel_view
+from flywheel.errors import FlywheelError, NotFound
+from flywheel.history import Run
+from flywheel.imports import import_file
+from flywheel.ledger import ImportReport
+from flywheel.starter import EVERYDAY
+
+QUICK: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+SLOW: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+LOSS_COLORS = {"training": "#0d9488", "validation": "#f97316"}
+EMPTY_LOSSES = pd.DataFrame({"step": [0, 0], "loss": [float("nan")] * 2, "split": ["training", "validation"]})
+SHOWN_PROBLEMS = 20
+
+
+class WheelPage:
+    """Handlers of the Wheel page over the app's services."""
+
+    def __init__(self, services: Services) -> None:
+        self.services = services
+
+    def run(self, run_id: str | None) -> Run | None:
+        """The chosen run, or the newest."""
+        if run_id:
+            try:
+                return self.services.records.run(run_id)
+            except NotFound:
+                pass
+        newest = self.services.records.runs(limit=1)
+        return newest[0] if newest else None
+
+    def progress(self, run_id: str | None) -> tuple[Any, ...]:
+        """What changes while a run is going on, in the order of `moving`."""
+        run = self.run(run_id)
+        active = self.services.records.active()
+        waiting = run is not None and run.outcome == "waiting"
+        return (
+            wheel_view.headline(run),
+            wheel_view.stages(run),
+            wheel_view.losses(self.services.records.losses(run.id)) if run else None,
+            wheel_view.scores(run),
+            wheel_view.verdict(run),
+            gr.Row(visible=waiting),
+            gr.Button(interactive=active is None),
+            gr.Button(visible=active is not None),
+            self.served_line(),
+            gr.Timer(active=active is not None),
+        )
+
+    def still(self, run_id: str | None) -> tuple[Any, ...]:
+        """What changes only when a run begins or ends, in the order of `resting`."""
+        run = self.run(run_id)
+        runs = self.services.records.runs()
+        registry = self.services.registry
+        served = registry.served().model
+        examples = self.services.ledger.dataset_examples(run.id) if run else []
+        return (
+            wheel_view.stock(self.services.ledger.counts()),
+            wheel_view.dataset(self.services.ledger.dataset(run.id) if run else None),
+            wheel_view.examples(examples),
+            wheel_view.runs(runs),
+            wheel_view.models(registry.models(), served),
+            wheel_view.promotions(registry.promotions()),
+            gr.Dropdown(choices=[run.id for run in runs], value=run.id if run else None),
+        )
+
+    def whole(self, run_id: str | None = None) -> tuple[Any, ...]:
+        """Everything."""
+        return (*self.progress(run_id), *self.still(run_id))
+
+    def served_line(self) -> str:
+        """Which model serves, and for how long."""
+        served = self.services.registry.served()
+        name = html.escape(served.model)
+        return f'<p>Serving: <b id="served">{name}</b> <span class="muted">· live {times.age(served.since)}</span></p>'
+
+    def tick(self, run_id: str | None) -> tuple[Any, ...]:
+        """One look at the run; the tables are rebuilt only when it has ended."""
+        moving = self.progress(run_id)
+        ended = self.services.records.active() is None
+        return (*moving, *(self.still(run_id) if ended else [gr.skip()] * 7))
+
+    # actions ---------------------------------------------------------------------------------------------------------
+
+    def train(self) -> tuple[Any, ...]:
+        """Start a run."""
+        run = refused(lambda: self.services.wheel.start(PERSON))
+        gr.Info(f"{run.id} has begun.", duration=3)
+        return self.whole(run.id)
+
+    def cancel(self, run_id: str | None) -> tuple[Any, ...]:
+        """Stop the run that is going on."""
+        active = self.services.records.active()
+        if active is not None:
+            refused(lambda: self.services.wheel.cancel(active.id, PERSON))
+        return self.whole(run_id)
+
+    def promote(self, run_id: str | None, reason: str) -> tuple[Any, ...]:
+        """A developer promotes a candidate that the gate did not pass."""
+        run = self.run(run_id)
+        if run is None or run.candidate is None:
+            raise gr.Error("This run has no candidate.", print_exception=False)
+        candidate = run.candidate
+        if not (reason or "").strip():
+            raise gr.Error("Say why: promoting against the gate needs a reason.", print_exception=False)
+        refused(lambda: self.services.wheel.promote(candidate, person=PERSON, reason=reason.strip()))
+        gr.Info(f"{candidate} serves now.")
+        return self.whole(run_id)
+
+    def reject(self, run_id: str | None, reason: str) -> tuple[Any, ...]:
+        """A developer sets a candidate aside."""
+        run = self.run(run_id)
+        if run is None or run.candidate is None:
+            raise gr.Error("This run has no candidate.", print_exception=False)
+        candidate = run.candidate
+        refused(
+            lambda: self.services.registry.reject(candidate, person=PERSON, reason=(reason or "").strip() or "no reason given")
+        )
+        return self.whole(run_id)
+
+    def roll_back(self, run_id: str | None) -> tuple[Any, ...]:
+        """Let the model serve that served before."""
+        model = refused(lambda: self.services.registry.roll_back(person=PERSON, reason="rolled back on the Wheel page"))
+        gr.Info(f"{model} serves again.")
+        return self.whole(run_id)
+
+    async def import_upload(self, path: str | None) -> tuple[Any, ...]:
+        """Take in a file that the person chose."""
+        if not path:
+            return gr.skip(), gr.skip()
+        report = await asyncio.to_thread(
+            refused, lambda: import_file(self.services.ledger, Path(path), person=PERSON, filename=Path(path).name)
+        )
+        return report_text(report), wheel_view.stock(self.services.ledger.counts())
+
+    async def import_starter(self) -> tuple[Any, ...]:
+        """Take in the questions that come with the chat."""
+        report = await asyncio.to_thread(refused, lambda: import_file(self.services.ledger, EVERYDAY, person=PERSON))
+        return report_text(report), wheel_view.stock(self.services.ledger.counts())
+
+
+def refused(action: Any) -> Any:
+    """Run an action; what it refuses becomes the message that the person reads."""
+    try:
+        return action()
+    except FlywheelError as error:
+        raise gr.Error(str(error), print_exception=False, title="That did not work") from error
+
+
+def report_text(report: ImportReport) -> str:
+    """What became of a file."""
+    known = f", {report.known} were there already" if report.known else ""
+    head = f"<p><b>{html.escape(report.filename)}</b>: {report.accepted} examples imported{known}.</p>"
+    if not report.problems:
+        return head
+    shown = "".join(
+        f"<li>line {item['line']}: {html.escape(str(item['reason']))}</li>" for item in report.problems[:SHOWN_PROBLEMS]
+    )
+    more = f"<li>and {len(report.problems) - SHOWN_PROBLEMS} more</li>" if len(report.problems) > SHOWN_PROBLEMS else ""
+    return f"{head}<p>{len(report.problems)} rows were left out:</p><ul class=problems>{shown}{more}</ul>"
+
+
+def build(services: Services) -> gr.Blocks:
+    """The page."""
+    page = WheelPage(services)
+    blocks = gr.Blocks(title="Wheel · Flywheel Chat", analytics_enabled=False)
+    with blocks:
+        frame.header("Wheel")
+        served = gr.HTML(padding=False)
+        with gr.Row(equal_height=True):
+            train = gr.Button("Train the next model", variant="primary", size="lg", elem_id="train", scale=2)
+            cancel = gr.Button("Cancel the run", variant="stop", size="lg", visible=False, elem_id="cancel", scale=1)
+            back = gr.Button("Roll back", size="lg", elem_id="rollback", scale=1)
+        stock = gr.HTML(padding=False)
+        headline = gr.HTML(padding=False, elem_id="headline")
+        stages = gr.HTML(padding=False, elem_id="stages")
+        with gr.Row():
+            with gr.Column(min_width=320):
+                loss = gr.LinePlot(
+                    EMPTY_LOSSES,
+                    x="step",
+                    y="loss",
+                    color="split",
+                    color_map=LOSS_COLORS,
+                    title="Loss",
+                    height=240,
+                    x_title="step",
+                    y_title="loss",
+                    elem_id="loss",
+                )
+            with gr.Column(min_width=320):
+                scores = gr.HTML(padding=False, elem_id="scores")
+                verdict = gr.HTML(padding=False, elem_id="verdict")
+                with gr.Row(visible=False) as decision:
+                    reason = gr.Textbox(label="Reason", elem_id="reason", max_length=500, scale=3)
+                    promote = gr.Button("Promote anyway", variant="primary", elem_id="promote", scale=1)
+                    reject = gr.Button("Reject", elem_id="reject", scale=1)
+        with gr.Accordion("Import examples", open=False, elem_id="import"):
+            gr.Markdown("A file in xLAM shape (`query`, `tools`, `answers`) or OpenAI messages, one JSON object a line.")
+            with gr.Row():
+                upload = gr.File(label="File", file_types=[".json", ".jsonl"], elem_id="import-file", height=120)
+                starter = gr.Button("Import the everyday questions that come with the chat", elem_id="import-starter")
+            report = gr.HTML(padding=False, elem_id="import-report")
+        with gr.Accordion("What it was trained on", open=False, elem_id="trained-on"):
+            chosen = gr.Dropdown(label="Run", choices=[], elem_id="run")
+            dataset = gr.HTML(padding=False, elem_id="dataset")
+            examples = gr.HTML(padding=False, elem_id="examples")
+        with gr.Accordion("History", open=False, elem_id="history"):
+            runs = gr.HTML(padding=False, elem_id="runs")
+            models = gr.HTML(padding=False, elem_id="models")
+            moves = gr.HTML(padding=False, elem_id="moves")
+        timer = gr.Timer(1, active=False)
+
+        moving = [headline, stages, loss, scores, verdict, decision, train, cancel, served, timer]
+        resting = [stock, dataset, examples, runs, models, moves, chosen]
+        everything = [*moving, *resting]
+        blocks.load(page.whole, None, everything, **QUICK)
+        timer.tick(page.tick, chosen, everything, **QUICK)
+        train.click(page.train, None, everything, **QUICK)
+        cancel.click(page.cancel, chosen, everything, **QUICK)
+        back.click(page.roll_back, chosen, everything, **QUICK)
+        promote.click(page.promote, [chosen, reason], everything, **QUICK)
+        reject.click(page.reject, [chosen, reason], everything, **QUICK)
+        chosen.input(page.whole, chosen, everything, **QUICK)
+        upload.upload(page.import_upload, upload, [report, stock], **SLOW)
+        starter.click(page.import_starter, None, [report, stock], **SLOW)
+    return blocks

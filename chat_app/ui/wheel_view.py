@@ -1,0 +1,193 @@
+"""What the Wheel page shows of a run, as HTML and tables. Pure: records in, markup out; every text is escaped."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from chat_app.ui import times
+from flywheel.history import STAGES, Run
+from flywheel.ledger import Example
+from flywheel.promote import Model, Promotion
+
+STAGE_WORDS = {
+    "curate": "Curate",
+    "upload": "Upload",
+    "train": "Train",
+    "evaluate": "Evaluate",
+    "gate": "Gate",
+    "promote": "Promote",
+}
+METRICS = (("function_name_accuracy", "function name"), ("function_name_and_args_accuracy", "name and arguments"))
+SUITES = (("holdout", "Held-out questions"), ("old_skills", "Old skills"))
+CONTENDERS = (("base", "base"), ("current", "current"), ("candidate", "candidate"))
+MARKS = {"done": "✓", "running": "●", "failed": "✗", "skipped": "–", "waiting": "○"}
+
+
+def stages(run: Run | None) -> str:
+    """The six stages in a row; the one that runs has a progress bar and an ETA."""
+    cells = []
+    for stage in STAGES:
+        entry = run.stages.get(stage, {}) if run else {}
+        state = entry.get("status", "waiting")
+        note = ""
+        if state == "running" and run is not None:
+            note = _progress(run)
+        elif entry.get("finished_at"):
+            seconds = (datetime.fromisoformat(entry["finished_at"]) - datetime.fromisoformat(entry["started_at"])).total_seconds()
+            note = times.duration(seconds) if state == "done" else state
+        label, mark = f"{STAGE_WORDS[stage]}: {state}", f'<span class="mark" aria-hidden="true">{MARKS[state]}</span>'
+        cells.append(
+            f'<li class="stage {state}" aria-label="{label}">{mark}<b>{STAGE_WORDS[stage]}</b><small>{note}</small></li>'
+        )
+    return f'<ol class="stages">{"".join(cells)}</ol>'
+
+
+def _progress(run: Run) -> str:
+    percent = float(run.progress.get("percent") or 0)
+    eta = run.progress.get("eta_seconds")
+    left = f"about {times.duration(eta)} left" if eta else html.escape(str(run.progress.get("message") or ""))
+    return f'<progress max="100" value="{percent:.0f}" aria-label="progress of this stage"></progress>{percent:.0f} % {left}'
+
+
+def headline(run: Run | None) -> str:
+    """One sentence: where the run stands."""
+    if run is None:
+        return '<p class="headline">No run yet. Approve corrections or import examples, then train.</p>'
+    name = f"<code>{html.escape(run.id)}</code>"
+    match run.status, run.outcome:
+        case "queued", _:
+            text = f"{name} waits for its turn."
+        case "running", _:
+            text = f"{name} is running."
+        case "succeeded", "promoted":
+            text = f"{name}: <b>promoted</b>. <code>{html.escape(run.candidate or '')}</code> passed the gate and was put live."
+        case "succeeded", "rejected":
+            text = f"{name}: the candidate was <b>rejected</b>. {html.escape(run.error or '')}"
+        case "succeeded", _:
+            text = f"{name}: the gate did not pass the candidate. <b>Your decision:</b> promote it or reject it below."
+        case _:
+            text = f"{name} {run.status}: {html.escape(run.error or '')}"
+    return f'<p class="headline {run.status}" role="status">{text}</p>'
+
+
+def losses(points: Sequence[tuple[str, int, float]]) -> pd.DataFrame | None:
+    """Columns step, loss, split; None while there is nothing, as an empty frame would freeze the plot's colours."""
+    if not points:
+        return None
+    rows = [(step, value, "training" if split.startswith("train") else "validation") for split, step, value in points]
+    frame = pd.DataFrame(rows, columns=["step", "loss", "split"])
+    return frame.astype({"step": "int64", "loss": "float64", "split": "str"})
+
+
+def scores(run: Run | None) -> str:
+    """Base, current and candidate side by side, with NVIDIA's two metrics, for each suite."""
+    if run is None or not run.scores:
+        return '<p class="muted">The scores of base, current and candidate stand here after the evaluation.</p>'
+    rows = []
+    for suite, title in SUITES:
+        for metric, words in METRICS:
+            cells = "".join(f"<td>{_bar(_value(run.scores.get(who), suite, metric))}</td>" for who, _ in CONTENDERS)
+            count = next((n for who, _ in CONTENDERS if (n := _count(run.scores.get(who), suite))), 0)
+            rows.append(f"<tr><th scope=row>{title} <small>n={count}</small><br><span>{words}</span></th>{cells}</tr>")
+    heads = "".join(f"<th scope=col>{name}</th>" for _, name in CONTENDERS)
+    return f'<table class="scores"><thead><tr><th></th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _value(scores: Any, suite: str, metric: str) -> float | None:
+    return ((scores or {}).get("suites", {}).get(suite) or {}).get(metric)
+
+
+def _count(scores: Any, suite: str) -> int:
+    return int(((scores or {}).get("suites", {}).get(suite) or {}).get("count") or 0)
+
+
+def _bar(value: float | None) -> str:
+    if value is None:
+        return '<span class="none">–</span>'
+    return f'<span class="bar"><i style="width:{value * 100:.0f}%"></i></span><b>{value:.2f}</b>'
+
+
+def verdict(run: Run | None) -> str:
+    """The gate's verdict with its reasons."""
+    if run is None or not run.verdict:
+        return ""
+    word = str(run.verdict.get("verdict"))
+    reasons = "".join(f"<li>{html.escape(str(reason))}</li>" for reason in run.verdict.get("reasons", []))
+    return f'<div class="verdict {html.escape(word)}"><b>Gate: {html.escape(word)}</b><ul>{reasons}</ul></div>'
+
+
+def stock(counts: dict[str, int]) -> str:
+    """How many examples there are, and how many no run has used."""
+    total = counts["correction"] + counts["thumb_up"] + counts["import"]
+    kinds = f"{counts['correction']} corrections, {counts['thumb_up']} approved thumbs up, {counts['import']} imported"
+    return f"<p><b>{total} examples</b> ({kinds}); <b>{counts['new']} new</b> since the last run.</p>"
+
+
+def dataset(manifest: dict[str, Any] | None) -> str:
+    """The manifest in a few lines: splits, overlap, what was left out."""
+    if manifest is None:
+        return '<p class="muted">No dataset yet.</p>'
+    splits = ", ".join(f"{count} {html.escape(split)}" for split, count in manifest.get("counts", {}).get("split", {}).items())
+    lines = [
+        f"Digest <code>{html.escape(str(manifest['digest'])[:16])}</code>: {splits} rows.",
+        f"Overlap of training and held-out questions: <b>{manifest.get('overlap', 0)}</b>.",
+    ]
+    exclusions = manifest.get("exclusions") or []
+    if exclusions:
+        lines.append(f"{len(exclusions)} left out, for instance: {html.escape(str(exclusions[0].get('reason', '')))}.")
+    lines += [html.escape(str(note)) for note in manifest.get("missing", [])]
+    return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> str:
+    """A plain table; `empty` is said where there are no rows."""
+    if not rows:
+        return f'<p class="muted">{empty}</p>'
+    head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in headers)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def examples(found: Sequence[Example]) -> str:
+    """What the run was trained on."""
+    sources = {"correction": "correction", "thumb_up": "thumb up", "import": "import"}
+    rows = [[example.row.question, answer_of(example), sources[example.source]] for example in found]
+    return table(["question", "answer to learn", "source"], rows, "No examples yet.")
+
+
+def answer_of(example: Example) -> str:
+    """The calls as `name(argument=value)`, or the text."""
+    calls = [
+        f"{call.name}({', '.join(f'{key}={value!r}' for key, value in call.arguments.items())})" for call in example.row.calls
+    ]
+    return "; ".join(calls) or str(example.row.messages[-1].get("content") or "")
+
+
+def runs(found: Sequence[Run]) -> str:
+    """All runs; before → after is name and arguments on the held-out questions."""
+    rows = []
+    for run in found:
+        before = _value((run.scores or {}).get("current"), "holdout", METRICS[1][0])
+        after = _value((run.scores or {}).get("candidate"), "holdout", METRICS[1][0])
+        change = f"{before:.2f} → {after:.2f}" if before is not None and after is not None else ""
+        rows.append(
+            [run.id, times.clock(run.created_at), run.outcome or run.status, change, (run.verdict or {}).get("verdict", "")]
+        )
+    return table(["run", "started", "outcome", "name and arguments", "gate"], rows, "No runs yet.")
+
+
+def models(found: Sequence[Model], served: str) -> str:
+    """All models."""
+    rows = [[m.id, "serves now" if m.id == served else m.status, times.clock(m.created_at), m.run_id or ""] for m in found]
+    return table(["model", "state", "since", "run"], rows, "No models yet.")
+
+
+def promotions(found: Sequence[Promotion]) -> str:
+    """The served model's history."""
+    rows = [[times.clock(move.created_at), move.kind, move.model, move.person, move.reason] for move in found]
+    return table(["when", "move", "model", "who", "why"], rows, "Nothing served yet.")

@@ -1,0 +1,121 @@
+"""The FastAPI parent: who is asking, which origins may, security headers, and one mount for each page.
+
+Each page is an application of its own under its own path, so that a guard stands before all its routes. Knows nothing
+of what the pages show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, RedirectResponse
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chat_app.services import PERSON, Services
+from chat_app.ui import chat, frame, review, wheel
+
+PAGES: dict[str, Callable[[Services], gr.Blocks]] = {"/chat": chat.build, "/review": review.build, "/wheel": wheel.build}
+
+HEADERS = {
+    # Gradio's pages start with inline scripts; everything else comes from this address only
+    b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
+    b"worker-src 'self' blob:; frame-ancestors 'none'",
+    b"x-frame-options": b"DENY",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+}
+
+
+class SecurityHeaders:
+    """Add the headers to every answer; pure ASGI, so that streams stay streams."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sender(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS.items()]
+            await send(message)
+
+        await self._app(scope, receive, sender if scope["type"] == "http" else send)
+
+
+class OriginGuard:
+    """Refuse what changes something when another site's page asks for it."""
+
+    def __init__(self, app: ASGIApp, allowed: tuple[str, ...]) -> None:
+        self._app, self._allowed = app, set(allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+            origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+            if origin and origin not in self._allowed:
+                await Response("another site may not do this", 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def who(request: Request) -> str:
+    """The person behind a request. On loopback that is the one local person."""
+    return PERSON
+
+
+def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> FastAPI:
+    """The whole web app. `status` says what is ready and what is still loading; it is served at /healthz."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await services.model.aclose()
+        await services.rails.aclose()
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    origins = services.settings.origins
+    hosts = [origin.removeprefix("http://").rsplit(":", 1)[0] for origin in origins]
+    app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_credentials=True, allow_methods=["GET", "POST"])
+    app.add_middleware(OriginGuard, allowed=origins)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)  # a foreign name that resolves to loopback is refused
+    app.add_middleware(SecurityHeaders)
+
+    @app.get("/")
+    def home() -> RedirectResponse:
+        return RedirectResponse("/chat/")
+
+    @app.get("/healthz")
+    def health() -> JSONResponse:
+        return JSONResponse(status())
+
+    for path, build in PAGES.items():
+        mount(app, build(services), path)
+    return app
+
+
+def mount(app: FastAPI, page: gr.Blocks, path: str) -> None:
+    """Put one page under its path with its guard, and without anything that stores or shares."""
+    page.max_threads = 256  # before queue(): a mounted app otherwise runs at most 40 events at once
+    page.queue(default_concurrency_limit=16, max_size=256, api_open=False)
+    gr.mount_gradio_app(
+        app,
+        page,
+        path=path,
+        auth_dependency=who,
+        show_error=False,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        max_file_size="200mb",
+        theme=frame.THEME,
+        css_paths=frame.CSS,
+        head=frame.HEAD,
+    )

@@ -1,0 +1,253 @@
+"""Examples and where they came from: approved rows, imports, sides, datasets; lineage in both directions.
+
+A group (a conversation, or one imported question) is put on a side once and stays there. Knows nothing of HTTP or training.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flywheel.curate import Side, decide_side
+from flywheel.database import Database, dump, new_id, now
+from flywheel.database import Row as Record
+from flywheel.errors import NotFound
+from flywheel.rows import Row
+
+Source = Literal["correction", "thumb_up", "import"]
+
+CONFIDENT_CORRECTIONS = 20
+"""Up to so many corrected conversations always train: a holdout of a handful decides nothing, and the person who took the
+trouble would wait for a fix that never comes. From then on their side is decided by hash like any other."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row that a reviewer approved or a developer imported, with its origin."""
+
+    id: str
+    row: Row
+    source: Source
+    group_id: str
+    side: Side
+    turn_id: str | None
+    person: str | None
+    reviewer: str | None
+    import_id: str | None
+    line: int | None
+    created_at: str
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of a file: rows taken in, rows that were there already, and problems (`line`, `reason`)."""
+
+    id: str
+    filename: str
+    accepted: int
+    known: int
+    problems: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class LiveCorrection:
+    """A turn that a person complained about, and the served model that learned from its correction."""
+
+    turn_id: str
+    conversation_id: str
+    question: str
+    rated_at: str
+    model: str
+    since: str
+
+
+SOURCES: tuple[Source, ...] = ("import", "thumb_up", "correction")
+"""From the least to the most that an origin says."""
+
+STANDING_REVIEWS = (
+    "SELECT * FROM reviews r WHERE verdict = 'approved' AND id = (SELECT max(id) FROM reviews n WHERE n.turn_id = r.turn_id)"
+)
+SELECT_EXAMPLES = "SELECT e.*, g.side FROM examples e JOIN groups g ON g.id = e.group_id WHERE e.superseded_by IS NULL"
+
+
+def _example(record: Record) -> Example:
+    row = Row(messages=json.loads(record["messages"]), tools=json.loads(record["tools"]))
+    names = ("id", "source", "group_id", "side", "turn_id", "person", "reviewer", "import_id", "line", "created_at")
+    return Example(row=row, **{name: record[name] for name in names})
+
+
+class Ledger:
+    """The trainable side of the database; shares the store's file and connection."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # sides -----------------------------------------------------------------------------------------------------------
+
+    def _split_key(self) -> bytes:
+        """The key of the hash that decides sides: random, made once, so that nobody can aim a row at a side."""
+        sql = "SELECT value FROM secrets WHERE name = 'split_key'"
+        found = self._database.first(sql)
+        if found is None:
+            self._database.insert("secrets", {"name": "split_key", "value": secrets.token_hex(32)}, ignore=True)
+            found = self._database.first(sql)
+            assert found is not None
+        return bytes.fromhex(found["value"])
+
+    def _ensure_group(self, group_id: str, source: Source, question_key: str) -> None:
+        """Decide the group's side unless that happened before."""
+        if self._database.first("SELECT 1 FROM groups WHERE id = ?", (group_id,)):
+            return
+        side, rule = self._new_side(group_id, source, question_key)
+        self._database.insert("groups", {"id": group_id, "side": side, "rule": rule, "decided_at": now()})
+
+    def _new_side(self, group_id: str, source: Source, question_key: str) -> tuple[Side, str]:
+        """(side, the rule that decided): early corrections train, a known question follows its twin, the rest by hash."""
+        if source == "correction":
+            corrected = self._database.first("SELECT count(DISTINCT group_id) AS n FROM examples WHERE source = 'correction'")
+            if corrected is None or corrected["n"] < CONFIDENT_CORRECTIONS:
+                return "train", f"among the first {CONFIDENT_CORRECTIONS} corrected conversations"
+        twin = self._database.first(
+            "SELECT g.side FROM examples e JOIN groups g ON g.id = e.group_id WHERE e.question_key = ?"
+            " ORDER BY g.side = 'holdout' DESC, e.created_at LIMIT 1",
+            (question_key,),
+        )
+        if twin is not None:
+            return twin["side"], "with the same question elsewhere"
+        return decide_side(hmac.digest(self._split_key(), group_id.encode(), "sha256")), "keyed hash"
+
+    # examples --------------------------------------------------------------------------------------------------------
+
+    def add_approved(self, row: Row, source: Source, *, turn_id: str, conversation_id: str, person: str, reviewer: str) -> str:
+        """Store a reviewed turn as an example; a newer one of the same turn takes the older one's place. Returns its id.
+
+        A row that is there already stands for this turn too; it changes its origin only if the new one says more.
+        """
+        origin = {"source": source, "turn_id": turn_id, "person": person, "reviewer": reviewer, "superseded_by": None}
+        with self._database.transaction():
+            self._ensure_group(conversation_id, source, row.question_key)
+            found = self._database.first("SELECT id, source, superseded_by FROM examples WHERE digest = ?", (row.digest,))
+            example_id = found["id"] if found else new_id("example")
+            self._release(turn_id, example_id)
+            if found is None:
+                self._insert(example_id, row, conversation_id, origin)
+            elif found["superseded_by"] is not None or SOURCES.index(source) > SOURCES.index(found["source"]):
+                self._database.update("examples", example_id, origin | {"created_at": now()})
+        return example_id
+
+    def withdraw(self, turn_id: str) -> None:
+        """Take back the example of a turn whose approval a reviewer undid; datasets made earlier keep their record."""
+        with self._database.transaction():
+            self._release(turn_id, "withdrawn")
+
+    def _release(self, turn_id: str, instead: str) -> None:
+        """Let no other example than `instead` stand for the turn; one that another turn was approved for goes over to that."""
+        own = "SELECT id FROM examples WHERE turn_id = ? AND id != ? AND superseded_by IS NULL"
+        for example in self._database.query(own, (turn_id, instead)):
+            heir = self._database.first(
+                "SELECT v.turn_id, t.person, v.reviewer, v.response_override IS NULL AS as_it_was"
+                f" FROM ({STANDING_REVIEWS}) v JOIN turns t ON t.id = v.turn_id"
+                " WHERE v.example_id = ? AND v.turn_id != ? ORDER BY v.response_override IS NULL, v.id LIMIT 1",
+                (example["id"], turn_id),
+            )
+            if heir is None:
+                self._database.update("examples", example["id"], {"superseded_by": instead})
+            else:
+                source = "thumb_up" if heir.pop("as_it_was") else "correction"
+                self._database.update("examples", example["id"], heir | {"source": source})
+
+    def add_import(
+        self, filename: str, sha256: str, rows: Iterable[tuple[int, Row]], problems: list[dict[str, Any]], person: str
+    ) -> ImportReport:
+        """Store a file's rows in one transaction; rows known already are counted, not doubled."""
+        import_id, accepted, known = new_id("import"), 0, 0
+        with self._database.transaction():
+            for line, row in rows:
+                if self._database.first("SELECT 1 FROM examples WHERE digest = ?", (row.digest,)):
+                    known += 1
+                    continue
+                group_id = f"question-{row.question_key}"
+                self._ensure_group(group_id, "import", row.question_key)
+                self._insert(
+                    new_id("example"), row, group_id, {"source": "import", "import_id": import_id, "line": line, "person": person}
+                )
+                accepted += 1
+            report = ImportReport(import_id, filename, accepted, known, problems)
+            record = vars(report) | {"sha256": sha256, "problems": dump(problems), "person": person, "created_at": now()}
+            self._database.insert("imports", record)
+        return report
+
+    def _insert(self, example_id: str, row: Row, group_id: str, origin: Record) -> None:
+        record = {
+            "id": example_id,
+            "digest": row.digest,
+            "question_key": row.question_key,
+            "group_id": group_id,
+            "created_at": now(),
+        }
+        self._database.insert("examples", record | {"messages": dump(row.messages), "tools": dump(row.tools)} | origin)
+
+    def examples(self) -> list[Example]:
+        """All standing examples, oldest first."""
+        return [_example(record) for record in self._database.query(SELECT_EXAMPLES + " ORDER BY e.created_at, e.id")]
+
+    def example(self, example_id: str) -> Example:
+        """One standing example. Raises NotFound."""
+        record = self._database.first(SELECT_EXAMPLES + " AND e.id = ?", (example_id,))
+        if record is None:
+            raise NotFound(f"no example {example_id!r}")
+        return _example(record)
+
+    def counts(self) -> dict[str, int]:
+        """Number of standing examples by source, and under "new" those that no dataset holds yet."""
+        sql = "SELECT source, count(*) AS n FROM examples WHERE superseded_by IS NULL GROUP BY source"
+        counts = {record["source"]: record["n"] for record in self._database.query(sql)}
+        unused = self._database.first(
+            "SELECT count(*) AS n FROM examples e WHERE superseded_by IS NULL"
+            " AND NOT EXISTS (SELECT 1 FROM dataset_examples d WHERE d.example_id = e.id)"
+        )
+        return {"correction": 0, "thumb_up": 0, "import": 0} | counts | {"new": unused["n"] if unused else 0}
+
+    # datasets --------------------------------------------------------------------------------------------------------
+
+    def save_dataset(self, dataset_id: str, digest: str, manifest: dict[str, Any], splits: dict[str, str]) -> None:
+        """Record a dataset (id = its run's) and which example went into which split. Saving it again changes nothing."""
+        with self._database.transaction():
+            record = {"id": dataset_id, "digest": digest, "manifest": dump(manifest), "created_at": now()}
+            self._database.insert("datasets", record, ignore=True)
+            rows = [{"dataset_id": dataset_id, "example_id": example, "split": split} for example, split in splits.items()]
+            self._database.insert_many("dataset_examples", rows, ignore=True)
+
+    def dataset(self, dataset_id: str) -> dict[str, Any] | None:
+        """A dataset's manifest, with its digest; None if the run made none yet."""
+        record = self._database.first("SELECT * FROM datasets WHERE id = ?", (dataset_id,))
+        return None if record is None else json.loads(record["manifest"]) | {"digest": record["digest"]}
+
+    def dataset_examples(self, dataset_id: str, split: str = "train", limit: int = 200) -> list[Example]:
+        """The examples that a run's dataset holds in a split, corrections first."""
+        sql = (
+            "SELECT e.*, g.side FROM examples e JOIN groups g ON g.id = e.group_id JOIN dataset_examples d ON d.example_id = e.id"
+            " WHERE d.dataset_id = ? AND d.split = ? ORDER BY e.source != 'correction', e.created_at LIMIT ?"
+        )
+        return [_example(record) for record in self._database.query(sql, (dataset_id, split, limit))]
+
+    # lineage ---------------------------------------------------------------------------------------------------------
+
+    def live_corrections(self, person: str) -> list[LiveCorrection]:
+        """Turns of theirs that they rated down and whose correction trained the model that serves now, newest rating first."""
+        sql = f"""
+            WITH taught AS (
+                SELECT id AS example_id, turn_id FROM examples WHERE source = 'correction'
+                UNION SELECT example_id, turn_id FROM ({STANDING_REVIEWS}) WHERE response_override IS NOT NULL
+            )
+            SELECT t.id AS turn_id, t.conversation_id, t.question, r.updated_at AS rated_at, s.model, s.since
+            FROM served s JOIN models m ON m.id = s.model JOIN dataset_examples d ON d.dataset_id = m.run_id AND d.split = 'train'
+            JOIN taught ON taught.example_id = d.example_id JOIN turns t ON t.id = taught.turn_id
+            JOIN ratings r ON r.turn_id = t.id AND r.person = t.person AND r.thumb = 'down'
+            WHERE t.person = ? ORDER BY r.updated_at DESC
+        """
+        return [LiveCorrection(**record) for record in self._database.query(sql, (person,))]

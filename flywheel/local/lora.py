@@ -1,0 +1,185 @@
+"""A LoRA adapter in training on a frozen base model: loss, optimiser step, its whole state, and the adapter as peft reads it.
+
+Takes token ids with labels and gives losses. Knows neither rows, chat templates, epochs nor jobs. Weights are float32; the
+arithmetic is bfloat16 where the processor has it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM
+
+from flywheel.local.chat_format import IGNORED
+from flywheel.local.job_folder import TrainingSpec
+
+TOKENS_AT_ONCE = 2048
+SHAPE_STEP = 32
+CLIP = 1.0
+
+_NEMO_NAMES = {
+    "linear_qkv": ("q_proj", "k_proj", "v_proj"),
+    "linear_proj": ("o_proj",),
+    "linear_fc1": ("gate_proj", "up_proj"),
+    "linear_fc2": ("down_proj",),
+}
+
+
+class Example(NamedTuple):
+    """One row as tokens: ids, and labels of the same length that are IGNORED wherever nothing is to be learned."""
+
+    ids: list[int]
+    labels: list[int]
+
+    @property
+    def answer_start(self) -> int:
+        """The position of the first label."""
+        return next(i for i, label in enumerate(self.labels) if label != IGNORED)
+
+    @property
+    def answer_length(self) -> int:
+        """How many labels there are."""
+        return sum(label != IGNORED for label in self.labels)
+
+
+class LoraTraining:
+    """The base, a fresh adapter drawn from the spec's seed, and its AdamW."""
+
+    def __init__(self, spec: TrainingSpec) -> None:
+        """Load the base from its folder (safetensors only). Raises ValueError where target_modules match no layer."""
+        wanted = spec.hyperparameters
+        torch.manual_seed(wanted.seed)
+        base = AutoModelForCausalLM.from_pretrained(
+            spec.base_path, dtype=torch.float32, local_files_only=True, use_safetensors=True
+        )
+        self._config = LoraConfig(
+            r=wanted.lora.adapter_dim,
+            lora_alpha=wanted.lora.alpha,
+            lora_dropout=wanted.lora.adapter_dropout,
+            target_modules=_target_modules(base, wanted.lora.target_modules),
+            task_type="CAUSAL_LM",
+        )
+        with warnings.catch_warnings():
+            # peft asks transformers by a name that has a new spelling.
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            self._model = get_peft_model(base, self._config)
+        self._config.base_model_name_or_path = spec.base_id
+        self._weights = {name: weight for name, weight in self._model.named_parameters() if weight.requires_grad}
+        self._optimizer = torch.optim.AdamW(self._weights.values(), lr=wanted.learning_rate, weight_decay=wanted.weight_decay)
+        self._bfloat16 = has_bfloat16()
+
+    def train(self, batch: Sequence[Example], learning_rate: float) -> float:
+        """One optimiser step; returns the batch's mean loss per label (nats), taken before the step."""
+        self._model.train()
+        labels = sum(example.answer_length for example in batch)
+        total = 0.0
+        for part in _parts(batch):
+            loss = self._loss(part) / labels
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(self._weights.values(), CLIP)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return total
+
+    def validate(self, examples: Sequence[Example]) -> float:
+        """The mean loss per label (nats) over all examples, with dropout off."""
+        self._model.eval()
+        with torch.inference_mode():
+            total = sum(self._loss(part).item() for part in _parts(sorted(examples, key=lambda example: len(example.ids))))
+        return float(total) / sum(example.answer_length for example in examples)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """A copy of the adapter as it stands."""
+        return {name: weight.detach().clone() for name, weight in self._weights.items()}
+
+    def set_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        """Put another adapter of the same shape in its place."""
+        with torch.no_grad():
+            for name, weight in self._weights.items():
+                weight.copy_(weights[name])
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that the next step depends on: adapter, AdamW's moments and step count, random numbers for dropout."""
+        tensors = {f"weight/{name}": weight for name, weight in self.weights().items()}
+        for name, weight in self._weights.items():
+            tensors.update({f"{key}/{name}": value for key, value in self._optimizer.state[weight].items()})
+        return {**tensors, "random": torch.get_rng_state()}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on from `state()` of an earlier process."""
+        self.set_weights({name: state[f"weight/{name}"] for name in self._weights})
+        for name, weight in self._weights.items():
+            self._optimizer.state[weight] = {key: state[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        torch.set_rng_state(state["random"])
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter as peft loads it: adapter_config.json and adapter_model.safetensors."""
+        folder.mkdir(parents=True)
+        found = get_peft_model_state_dict(self._model, save_embedding_layers=False)
+        tensors = {name: tensor.contiguous() for name, tensor in found.items()}
+        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+        self._config.inference_mode = True
+        self._config.save_pretrained(str(folder))
+
+    def _loss(self, examples: Sequence[Example]) -> torch.Tensor:
+        """The summed loss of all labels. Rows are padded on the left, so that the logits of the last columns are all it needs."""
+        width = _rounded(max(len(example.ids) for example in examples))
+        kept = min(width, _rounded(max(len(example.ids) - example.answer_start for example in examples) + 1))
+        ids = torch.zeros(len(examples), width, dtype=torch.long)
+        mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
+        for row, example in enumerate(examples):
+            start = width - len(example.ids)
+            ids[row, start:], labels[row, start:] = torch.tensor(example.ids), torch.tensor(example.labels)
+            mask[row, start:] = 1
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._bfloat16):
+            positions = (mask.cumsum(1) - 1).clamp(min=0)
+            output = self._model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=kept)
+        logits = output.logits[:, :-1].float()
+        return cross_entropy(logits.flatten(0, 1), labels[:, 1 - kept :].flatten(), ignore_index=IGNORED, reduction="sum")
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself; elsewhere bfloat16 would be slower than float32."""
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def _rounded(length: int) -> int:
+    # The processor's library keeps a compiled kernel for every shape it has met: few shapes save memory and time.
+    return -(-length // SHAPE_STEP) * SHAPE_STEP
+
+
+def _parts(examples: Sequence[Example]) -> list[list[Example]]:
+    """Cut a batch so that no part, padded, exceeds TOKENS_AT_ONCE: that bounds the memory of one forward pass."""
+    parts: list[list[Example]] = [[]]
+    width = 0
+    for example in examples:
+        width = max(width, len(example.ids))
+        if parts[-1] and width * (len(parts[-1]) + 1) > TOKENS_AT_ONCE:
+            parts.append([])
+            width = len(example.ids)
+        parts[-1].append(example)
+    return parts
+
+
+def _target_modules(base: Any, wanted: Sequence[str] | None) -> str | list[str]:
+    if not wanted:
+        return "all-linear"
+    patterns = [name for pattern in wanted for name in _NEMO_NAMES.get(pattern.rpartition(".")[2], (pattern,))]
+    linear = [name for name, module in base.named_modules() if isinstance(module, torch.nn.Linear)]
+    found = {name for name in linear for shape in patterns if fnmatch(name, shape) or fnmatch(name.rpartition(".")[2], shape)}
+    if not found:
+        layers = sorted({name.rpartition(".")[2] for name in linear})
+        raise ValueError(f"target_modules {list(wanted)!r} match no layer of the base; name some of {', '.join(layers)}")
+    return sorted(found)

@@ -1,0 +1,55 @@
+"""Rows that ship with the flywheel: everyday questions to import, old skills to replay, and a fixed exam of old skills.
+
+Knows where the files are and how they are read; generate.py made them. shipped_tools.json holds the chat's own tools, frozen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flywheel.rows import Row, ToolSchema, to_nemo_train
+
+_FOLDER = Path(__file__).parent
+EVERYDAY = _FOLDER / "everyday.jsonl"
+"""OpenAI messages JSON Lines with questions to the chat's own tools, ready for `flywheel import`."""
+REPLAY = _FOLDER / "replay.jsonl"
+OLD_SKILLS = _FOLDER / "old_skills.jsonl"
+SHIPPED_TOOLS = _FOLDER / "shipped_tools.json"
+
+
+@cache
+def load_replay() -> tuple[Row, ...]:
+    """Rows of what the small base model could do before: mixed into training, they keep it from forgetting."""
+    return tuple(unpack(REPLAY.read_text(encoding="utf-8")))
+
+
+@cache
+def load_old_skills() -> tuple[Row, ...]:
+    """A fixed exam of old skills; its tools and questions are nowhere in load_replay(), and it never trains."""
+    return tuple(unpack(OLD_SKILLS.read_text(encoding="utf-8")))
+
+
+def shipped_tools() -> list[ToolSchema]:
+    """The schemas of the chat's own tools, in OpenAI shape, as they were when the rows were made."""
+    tools: list[ToolSchema] = json.loads(SHIPPED_TOOLS.read_text(encoding="utf-8"))
+    return tools
+
+
+def pack(rows: Iterable[Row]) -> str:
+    """Text for rows in order, a line for neighbours with the same tools: {"tools": [], "conversations": [[message, ...]]}."""
+    groups: list[dict[str, Any]] = []
+    for row in rows:
+        if not groups or groups[-1]["tools"] != row.tools:
+            groups.append({"tools": row.tools, "conversations": []})
+        groups[-1]["conversations"].append(to_nemo_train(row)["messages"])
+    return "".join(json.dumps(group, separators=(",", ":"), ensure_ascii=False) + "\n" for group in groups)
+
+
+def unpack(text: str) -> list[Row]:
+    """The rows that `pack` wrote."""
+    groups = [json.loads(line) for line in text.splitlines()]
+    return [Row(messages, group["tools"]) for group in groups for messages in group["conversations"]]

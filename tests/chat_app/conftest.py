@@ -1,0 +1,113 @@
+"""The real web app as a process of its own, and Chromium looking at it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser import find_chromium
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+
+
+class WebApp(NamedTuple):
+    """A running web app: its address, its state folder, what it printed, its process."""
+
+    url: str
+    home: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def text(self) -> str:
+        """What it printed so far."""
+        return self.log.read_text(encoding="utf-8")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_web_app(home: Path, **environment: str) -> WebApp:
+    """Start `python -m chat_app` and wait until the first question can be asked."""
+    port = free_port()
+    log = home.parent / f"{home.name}-app.log"
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("NEMO", "NDS", "NIM"))}
+    settings |= {"FLYWHEEL_HOME": str(home), "CHAT_PORT": str(port)} | environment
+    with open(log, "ab") as output:
+        process = subprocess.Popen([sys.executable, "-m", "chat_app"], stdout=output, stderr=output, env=settings)
+    app = WebApp(f"http://127.0.0.1:{port}", home, log, process)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, app.text()
+        try:
+            if httpx.get(f"{app.url}/healthz", timeout=5).json()["model"]:
+                return app
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    raise AssertionError(app.text())
+
+
+def stop_web_app(app: WebApp) -> None:
+    """Press Ctrl-C and wait for a clean end."""
+    app.process.send_signal(signal.SIGINT)
+    assert app.process.wait(timeout=40) == 0, app.text()
+
+
+@pytest.fixture(scope="module")
+def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
+    """The web app with its own local platform and an empty state folder."""
+    app = start_web_app(tmp_path_factory.mktemp("web") / "home")
+    yield app
+    stop_web_app(app)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    path = find_chromium()
+    assert path, "run `python -m tests.browser` first: it installs Chromium or says how"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page; at the end no request may have left the app's address, and no script may have failed."""
+    pages: list[Page] = []
+    offsite: list[str] = []
+    errors: list[str] = []
+
+    def go(url: str, **context: Any) -> Page:
+        page = browser.new_context(locale="en-US", **context).new_page()
+        page.set_default_timeout(20_000)
+        origin = "/".join(url.split("/")[:3])
+        page.on("request", lambda r: offsite.append(r.url) if not r.url.startswith((origin, "data:", "blob:")) else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(url)
+        page.locator("#top").wait_for()
+        pages.append(page)
+        return page
+
+    yield go
+    for page in pages:
+        page.context.close()
+    assert not offsite, offsite
+    assert not errors, errors

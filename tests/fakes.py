@@ -1,0 +1,174 @@
+"""Hand-written stand-ins for what lies outside this machine. Nothing else in the tests is faked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+import httpx
+
+
+@dataclass
+class NimReply:
+    """One scripted reply. calls: (name, arguments as text). ending: how the stream ends.
+
+    done: properly. cut: the connection breaks. unfinished: it ends without a finish reason. hang: silence until the server stops.
+    """
+
+    text: str = ""
+    calls: tuple[tuple[str, str], ...] = ()
+    status: int = 200
+    ending: str = "done"
+    body: str = ""
+    pause_seconds: float = 0.0
+
+
+class ScriptedNim:
+    """An OpenAI-compatible server on loopback that says what it was told to, in order, and remembers what it was asked.
+
+    A reply may also be made from the request by `answer_with`. Use as a context manager; `url` is the address without /v1.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.disconnected = threading.Event()
+        self._replies: deque[NimReply] = deque()
+        self._answer: Callable[[dict[str, Any]], NimReply] | None = None
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        nim = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                nim._reply(self, body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 64
+
+            def handle_error(self, *_: Any) -> None:
+                nim.disconnected.set()
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/nim"
+
+    def __enter__(self) -> ScriptedNim:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def enqueue(self, *replies: NimReply | str) -> None:
+        """Add replies; a plain string is a text."""
+        self._replies.extend(NimReply(reply) if isinstance(reply, str) else reply for reply in replies)
+
+    def answer_with(self, answer: Callable[[dict[str, Any]], NimReply]) -> None:
+        """Make each reply from its request instead."""
+        self._answer = answer
+
+    def _reply(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        with self._lock:
+            self.requests.append(body)
+            missing = NimReply(status=500, body='{"error": {"message": "nothing was scripted"}}')
+            reply = self._answer(body) if self._answer else self._replies.popleft() if self._replies else missing
+        self._stopping.wait(reply.pause_seconds)
+        if body.get("stream") and reply.status == 200 and not reply.body:
+            self._stream(handler, body, reply)
+            return
+        message = {"role": "assistant", "content": reply.text}
+        whole = {"id": "c", "object": "chat.completion", "created": 0, "model": body["model"],
+                 "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}  # fmt: skip
+        data = (reply.body or json.dumps(whole)).encode()
+        handler.send_response(reply.status)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    def _stream(self, handler: BaseHTTPRequestHandler, body: dict[str, Any], reply: NimReply) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "text/event-stream")
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+
+        def send(text: str) -> None:
+            data = text.encode()
+            handler.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+        def chunk(delta: dict[str, Any], finish: str | None = None) -> None:
+            choice = {"index": 0, "delta": delta, "finish_reason": finish}
+            event = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": body["model"], "choices": [choice]}
+            send(f"data: {json.dumps(event)}\n\n")
+
+        step = max(5, len(reply.text) // 50)
+        for start in range(0, len(reply.text), step):
+            chunk({"content": reply.text[start : start + step]})
+        for index, (name, arguments) in enumerate(reply.calls):
+            head = {"index": index, "id": f"c{index}", "type": "function", "function": {"name": name, "arguments": ""}}
+            chunk({"tool_calls": [head]})
+            for start in range(0, len(arguments), 7):
+                chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments[start : start + 7]}}]})
+        if reply.ending == "hang":
+            while not self._stopping.wait(0.02):
+                send(": still here\n\n")  # finds out when the client has gone
+        if reply.ending == "cut":
+            handler.connection.shutdown(socket.SHUT_RDWR)
+            return
+        if reply.ending == "done":
+            chunk({}, "tool_calls" if reply.calls else "stop")
+            send("data: [DONE]\n\n")
+        send("")
+
+
+class OpenMeteo(httpx.BaseTransport):
+    """The weather service: it is always 12.3 degrees with light rain. Answers in the service's own shape, for what was asked.
+
+    `enqueue` makes the next request meet another response, or an exception that the network would raise. `requests` keeps what
+    arrived.
+    """
+
+    NOW: ClassVar = {"temperature_2m": 12.3, "relative_humidity_2m": 81, "weather_code": 61, "wind_speed_10m": 14.6}
+    DAY: ClassVar = {"temperature_2m_max": 13.4, "temperature_2m_min": 6.6, "weather_code": 61, "precipitation_sum": 2.5}
+
+    def __init__(self) -> None:
+        self.requests: list[httpx.Request] = []
+        self._queue: deque[httpx.Response | Exception] = deque()
+
+    def enqueue(self, outcome: httpx.Response | Exception) -> None:
+        """Let the next request meet this."""
+        self._queue.append(outcome)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self._queue:
+            outcome = self._queue.popleft()
+            if isinstance(outcome, Exception):
+                raise outcome
+            return self._unread(outcome)
+        query = request.url.params
+        body: dict[str, Any] = {"latitude": float(query["latitude"]), "longitude": float(query["longitude"])}
+        if "current" in query:
+            body["current"] = {"time": "2026-11-24T14:00", **{name: self.NOW[name] for name in query["current"].split(",")}}
+        if "daily" in query:
+            days = {name: [self.DAY[name]] for name in query["daily"].split(",")}
+            body["daily"] = {"time": [query["start_date"]], **days}
+        return self._unread(httpx.Response(200, json=body))
+
+    def _unread(self, response: httpx.Response) -> httpx.Response:
+        """As from a network: the body has yet to be read."""
+        return httpx.Response(response.status_code, headers=response.headers, stream=response.stream)

@@ -1,0 +1,328 @@
+"""The training child on a tiny random model: what it learns, what it saves, and how it goes on after it was stopped or killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from flywheel.local.base_model import SHIPPED_PATH
+from flywheel.local.checkpoint import read_checkpoint
+from flywheel.local.hyperparameters import Hyperparameters, warnings_about
+from flywheel.local.job_folder import STOPPED, JobFolder, Outcome, TrainingSpec, Unfit
+from flywheel.local.lora import TOKENS_AT_ONCE, Example, LoraTraining
+from flywheel.local.training import Training, epoch_batches
+
+TOOL = {
+    "type": "function",
+    "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Threads that wait by spinning make a tiny model slow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama of two layers with the shipped tokenizer and chat template."""
+    folder = tmp_path_factory.mktemp("base")
+    torch.manual_seed(7)
+    shape = LlamaConfig(
+        vocab_size=3072, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=512, pad_token_id=0, bos_token_id=1, eos_token_id=6,
+    )  # fmt: skip
+    LlamaForCausalLM(shape).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copyfile(SHIPPED_PATH / name, folder / name)
+    return folder
+
+
+def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """Sums of different lengths, asked for in words."""
+    found = []
+    for i in range(start, start + count):
+        call = {"type": "function", "function": {"name": "add", "arguments": {"a": i, "b": i * 7}}}
+        question = {"role": "user", "content": f"what is {i} and {i * 7}" + " please" * (i % 5)}
+        found.append({"messages": [question, {"role": "assistant", "content": "", "tool_calls": [call]}], "tools": [TOOL]})
+    return found
+
+
+def write_rows(path: Path, lines: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def make_job(path: Path, base: Path, *, checkpoint_seconds: float = 0.0, validation: int = 4, **wanted: Any) -> JobFolder:
+    """A job of 20 training rows whose checkpoint is due after every step."""
+    folder = JobFolder(path)
+    write_rows(folder.data / "training" / "rows.jsonl", rows(20))
+    (folder.data / "validation").mkdir()
+    if validation:
+        write_rows(folder.data / "validation" / "rows.jsonl", rows(validation, start=50))
+    defaults = {"finetuning_type": "lora", "epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "log_every_n_steps": 1}
+    chosen = Hyperparameters.model_validate({**defaults, **wanted})
+    folder.write_spec(
+        TrainingSpec(
+            base_id="tests/tiny", base_path=base, max_seq_length=512, hyperparameters=chosen, checkpoint_seconds=checkpoint_seconds
+        )
+    )
+    return folder
+
+
+class StopAfter:
+    """Asks to stop once it has been asked that many times, that is after as many steps."""
+
+    def __init__(self, steps: int = 10**9) -> None:
+        self.left = steps
+
+    def begin_training(self) -> None:
+        """Nothing to prepare."""
+
+    def asked(self) -> bool:
+        self.left -= 1
+        return self.left <= 0
+
+
+def train(folder: JobFolder, steps: int = 10**9) -> bool:
+    spec = folder.spec()
+    assert spec is not None
+    return Training(folder, spec).run(StopAfter(steps))
+
+
+def points(folder: JobFolder, event: str) -> list[tuple[int, float]]:
+    return [(said["step"], said["value"]) for said in folder.events() if said["event"] == event]
+
+
+def start_child(folder: JobFolder) -> subprocess.Popen[bytes]:
+    with folder.log.open("ab") as output:
+        command = [sys.executable, "-m", "flywheel.local.trainer", str(folder.path)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
+
+
+def wait_for_step(folder: JobFolder, child: subprocess.Popen[bytes], step: int = 1) -> None:
+    deadline = time.monotonic() + 90
+    while not any(said.get("step", -1) >= step for said in folder.events()):
+        assert child.poll() is None and time.monotonic() < deadline, folder.log_tail()
+        time.sleep(0.05)
+
+
+def end_child(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+    if child.stdin:
+        child.stdin.close()
+
+
+def test_losses_of_a_seeded_run_stay_what_they_are(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base)
+    assert train(folder)
+    losses = [value for _, value in points(folder, "train_loss")]
+    # bfloat16 or float32, as the processor allows: they differ by less than 0.005.
+    assert losses == pytest.approx(
+        [8.052, 7.975, 7.906, 7.890, 7.877, 7.865, 7.850, 7.807, 7.741, 7.685, 7.703, 7.689, 7.661, 7.635, 7.643], abs=0.01
+    )
+    plan = folder.events()[0]
+    assert (plan["total_steps"], plan["steps_per_epoch"], plan["training_rows"], plan["validation_rows"]) == (15, 5, 20, 4)
+
+
+def test_the_adapter_is_the_one_of_the_best_validation(tmp_path: Path, base: Path) -> None:
+    # A rate that overshoots: later epochs are worse than an earlier one.
+    folder = make_job(tmp_path / "job", base, learning_rate=0.3, epochs=4)
+    assert train(folder)
+    checks = points(folder, "val_loss")
+    assert [step for step, _ in checks] == [4, 9, 14, 19]
+    best = min(value for _, value in checks)
+    assert best < checks[-1][1]
+    saved = load_file(folder.adapter / "adapter_model.safetensors")
+    checkpoint = read_checkpoint(folder.checkpoint)
+    assert checkpoint is not None and checkpoint.progress.best_loss == best
+    kept = {name.replace(".default", ""): tensor for name, tensor in checkpoint.best.items()}
+    assert kept.keys() == saved.keys() and all(torch.equal(kept[name], saved[name]) for name in saved)
+    config = json.loads((folder.adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (config["peft_type"], config["r"], config["base_model_name_or_path"]) == ("LORA", 16, "tests/tiny")
+
+
+def test_a_stopped_job_goes_on_exactly_where_it_was(tmp_path: Path, base: Path) -> None:
+    wanted = {"lora": {"adapter_dropout": 0.2}, "log_every_n_steps": 4}
+    whole, parts = make_job(tmp_path / "a" / "job", base, **wanted), make_job(tmp_path / "b" / "job", base, **wanted)
+    assert train(whole)
+    assert not train(parts, steps=3)
+    assert not train(parts, steps=4)
+    assert train(parts)
+    for event in ("train_loss", "val_loss"):
+        assert points(parts, event) == points(whole, event)
+    adapters = [load_file(folder.adapter / "adapter_model.safetensors") for folder in (whole, parts)]
+    assert all(torch.equal(tensor, adapters[1][name]) for name, tensor in adapters[0].items())
+
+
+def test_steps_after_the_last_checkpoint_are_said_once(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base, checkpoint_seconds=1e9)
+    assert not train(folder, steps=3)
+    for step in (3, 4):  # said by a child that was killed before it could save
+        folder.say("step", step=step, epochs_completed=0)
+    with (folder.path / "metrics.jsonl").open("a", encoding="utf-8") as torn:
+        torn.write('{"event": "st')
+    assert train(folder)
+    assert [said["step"] for said in folder.events() if said["event"] == "step"] == list(range(15))
+
+
+def test_padding_and_parts_change_no_loss(base: Path) -> None:
+    wanted = Hyperparameters(finetuning_type="lora")
+    lora = LoraTraining(TrainingSpec(base_id="x", base_path=base, max_seq_length=512, hyperparameters=wanted))
+    examples = [Example([1, *range(10, 10 + n)], [-100] * (n - 2) + [11, 12, 13]) for n in (5, 400, 17, 170, 33)]
+    single = sum(lora.validate([example]) for example in examples) / len(examples)
+    assert lora.validate(examples) == pytest.approx(single, abs=0.01)  # bfloat16 rounds
+    assert 7 * 400 > TOKENS_AT_ONCE
+    assert lora.validate(examples * 7) == pytest.approx(single, abs=0.01)
+
+
+def test_without_validation_rows_a_tenth_is_held_out(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base, validation=0, epochs=1)
+    assert train(folder)
+    plan = folder.events()[0]
+    assert (plan["training_rows"], plan["validation_rows"]) == (18, 2)
+    assert plan["warnings"] == ["no validation rows: 2 of 20 training rows are held out instead"]
+
+
+def test_max_steps_and_validation_within_an_epoch(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base, max_steps=7, val_check_interval=2, log_every_n_steps=3)
+    assert train(folder)
+    assert [step for step, _ in points(folder, "val_loss")] == [1, 3, 6]
+    assert [step for step, _ in points(folder, "train_loss")] == [2, 5, 6]
+
+
+def test_rows_that_do_not_fit_are_left_out_and_counted(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base, epochs=1)
+    long = {"prompt": "word " * 600, "completion": "yes"}
+    write_rows(folder.data / "training" / "long.jsonl", [long])
+    assert train(folder)
+    assert folder.events()[0]["warnings"] == ["1 of 21 training rows are longer than 512 tokens and left out"]
+
+
+def test_target_modules_by_nemos_names(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base, epochs=1, lora={"target_modules": ["linear_proj", "*.layers.0.*.q_proj"]})
+    assert train(folder)
+    names = load_file(folder.adapter / "adapter_model.safetensors")
+    layers = {name.split(".lora_")[0].removeprefix("base_model.model.model.layers.") for name in names}
+    assert layers == {"0.self_attn.o_proj", "1.self_attn.o_proj", "0.self_attn.q_proj"}
+    with pytest.raises(Unfit, match="match no layer.*q_proj"):
+        train(make_job(tmp_path / "other" / "job", base, lora={"target_modules": ["nonsense"]}))
+
+
+def test_a_loss_that_is_no_number_is_a_reason(tmp_path: Path, base: Path) -> None:
+    broken = tmp_path / "base"
+    shutil.copytree(base, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"].fill_(float("nan"))
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(Unfit, match="loss became nan at step 0: lower learning_rate"):
+        train(make_job(tmp_path / "job", broken))
+
+
+def test_batches_hold_every_row_once() -> None:
+    lengths = [5 + (i * 37) % 90 for i in range(101)]
+    batches = epoch_batches(lengths, 8, seed=1, epoch=0)
+    assert sorted(row for batch in batches for row in batch) == list(range(101))
+    assert len(batches) == 13
+    assert batches == epoch_batches(lengths, 8, seed=1, epoch=0) != epoch_batches(lengths, 8, seed=1, epoch=1)
+
+
+def test_learning_rate_rises_and_falls() -> None:
+    wanted = Hyperparameters(finetuning_type="lora", learning_rate=1.0, warmup_steps=2, min_learning_rate=0.1)
+    assert [round(wanted.learning_rate_at(step, 6), 3) for step in range(6)] == [0.5, 1.0, 1.0, 0.775, 0.55, 0.325]
+    alone = Hyperparameters(finetuning_type="lora", learning_rate=1.0, warmup_steps=50)
+    assert alone.learning_rate_at(0, 1) == 1.0
+
+
+def test_what_is_not_honoured_is_named() -> None:
+    wanted = Hyperparameters.model_validate(
+        {"finetuning_type": "lora", "sequence_packing_enabled": True, "optimizer": None, "lora": {"rank_magic": 3}}
+    )
+    assert [warning["message"] for warning in warnings_about(wanted)] == [
+        "'lora.rank_magic' is not honoured",
+        "'sequence_packing_enabled' is not honoured",
+    ]
+
+
+@pytest.mark.slow
+def test_the_child_trains_and_says_how_it_ended(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base, epochs=1)
+    child = start_child(folder)
+    assert child.wait(timeout=90) == 0, folder.log_tail()
+    assert folder.outcome() == Outcome(status="completed")
+    assert (folder.adapter / "adapter_model.safetensors").exists()
+    end_child(child)
+
+
+@pytest.mark.slow
+def test_the_child_names_the_bad_row(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base)
+    write_rows(folder.data / "training" / "worse.jsonl", [rows(1)[0], {"messages": []}])
+    child = start_child(folder)
+    assert child.wait(timeout=90) == 1
+    outcome = folder.outcome()
+    assert outcome is not None and outcome.status == "failed"
+    assert "training/worse.jsonl:2: a row needs 'messages'" in str(outcome.detail)
+    end_child(child)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_a_reason(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base)
+    (folder.path / "checkpoint.safetensors.draft").symlink_to("/dev/full")
+    child = start_child(folder)
+    assert child.wait(timeout=90) == 1
+    outcome = folder.outcome()
+    assert outcome is not None and str(outcome.detail).startswith("no space left on the disk")
+    end_child(child)
+
+
+@pytest.mark.slow
+def test_sigterm_saves_a_checkpoint(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base, checkpoint_seconds=1e9, epochs=1000)
+    child = start_child(folder)
+    wait_for_step(folder, child)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=20) == STOPPED
+    checkpoint = read_checkpoint(folder.checkpoint)
+    assert checkpoint is not None and folder.outcome() is None
+    assert checkpoint.progress.step == folder.events()[-1]["step"] + 1
+    end_child(child)
+
+
+@pytest.mark.slow
+def test_an_orphan_saves_and_leaves_before_its_successor_trains(tmp_path: Path, base: Path) -> None:
+    folder = make_job(tmp_path / "job", base, checkpoint_seconds=1e9, epochs=1000)
+    orphan = start_child(folder)
+    wait_for_step(folder, orphan)
+    successor = start_child(folder)
+    time.sleep(1)
+    assert os.getpriority(os.PRIO_PROCESS, orphan.pid) == 10
+    assert orphan.stdin is not None
+    orphan.stdin.close()  # as the kernel does when the platform dies
+    assert orphan.wait(timeout=20) == STOPPED
+    saved = folder.events()[-1]["step"]
+    wait_for_step(folder, successor, saved + 2)
+    end_child(successor)
+    end_child(orphan)
+    steps = [said["step"] for said in folder.events() if said["event"] == "step"]
+    assert steps == list(range(len(steps)))
+    assert sum(said["event"] == "plan" for said in folder.events()) == 2

@@ -1,0 +1,220 @@
+"""What trains, what checks and what examines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from feedback import CLOCK, SUM, WEATHER, calling, example, row, saying
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, decide_side, digest_of
+from flywheel.errors import InputError
+from flywheel.ledger import Example
+from flywheel.rows import question_key
+
+REPLAY = [row(f"replay {n}") for n in range(150)]
+OLD_SKILLS = [row(f"old skill {n}", saying("words")) for n in range(10)]
+
+
+def lines(made: Curated, path: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in made.files[path].splitlines()]
+
+
+def questions(made: Curated, path: str) -> Counter[str]:
+    return Counter([m["content"] for m in line["messages"] if m["role"] == "user"][-1] for line in lines(made, path))
+
+
+def reasons(made: Curated) -> dict[str, str]:
+    return {exclusion["id"]: exclusion["reason"] for exclusion in made.manifest["exclusions"]}
+
+
+def test_sides_come_in_the_promised_shares() -> None:
+    sides = Counter(decide_side(hashlib.sha256(str(number).encode()).digest()) for number in range(20_000))
+    assert sides["train"] / 20_000 == pytest.approx(0.7, abs=0.015)
+    assert sides["validation"] / 20_000 == pytest.approx(0.1, abs=0.01)
+    assert sides["holdout"] / 20_000 == pytest.approx(0.2, abs=0.012)
+
+
+@given(st.binary(min_size=8, max_size=64))
+def test_a_side_depends_on_the_digest_alone(digest: bytes) -> None:
+    assert decide_side(digest) == decide_side(digest) == decide_side(digest[:8])
+
+
+def test_each_side_goes_into_its_file_in_the_shape_its_service_takes() -> None:
+    both = calling(("local_time", {"city": "Oslo"}), ("get_weather", {"city": "Oslo"}))
+    examples = [
+        example(row("train me"), "train", name="t"),
+        example(row("check me"), "validation", name="v"),
+        example(row("examine me", both), "holdout", name="h"),
+        example(row("say it", saying("hello")), "holdout", name="n"),
+    ]
+    made = curate(examples, [], OLD_SKILLS[:1], run_id="run-1")
+    (trained,) = lines(made, TRAINING_FILE)
+    assert trained["messages"][-1]["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": {"city": "Oslo"}}
+    assert questions(made, VALIDATION_FILE) == Counter(["check me"])
+    examined = {line["key"]: line for line in lines(made, HOLDOUT_FILE)}
+    assert [m["role"] for m in examined["h"]["messages"]] == ["user"]
+    assert [call["function"]["name"] for call in examined["h"]["tool_calls"]] == ["local_time", "get_weather"]
+    assert (examined["h"]["suite"], examined["h"]["tool"]) == ("holdout", "get_weather, local_time")
+    assert (examined["n"]["tool"], examined["n"]["tool_calls"]) == ("no tool", [])
+    assert examined[OLD_SKILLS[0].digest]["suite"] == "old_skills"
+    assert made.splits == {"t": "train", "v": "validation", "h": "holdout", "n": "holdout"}
+
+
+def test_what_is_examined_never_trains() -> None:
+    examples = [
+        example(row("Weather in Oslo?"), "holdout", name="exam"),
+        example(row("weather in  OSLO"), "train", name="twin"),
+        example(row("old skill 3!"), "train", name="old"),
+        example(row("something else"), "train"),
+    ]
+    made = curate(examples, [*REPLAY, row("weather in oslo?"), row("old SKILL 4")], OLD_SKILLS, run_id="run-1")
+    assert "holdout" in reasons(made)["twin"] and "old skills" in reasons(made)["old"]
+    assert made.splits["twin"] == made.splits["old"] == "excluded"
+    learned = questions(made, TRAINING_FILE) + questions(made, VALIDATION_FILE)
+    assert not {question_key(text) for text in learned} & {question_key(text) for text in questions(made, HOLDOUT_FILE)}
+    assert made.manifest["overlap"] == 0
+
+
+def test_the_newest_correction_stands_for_its_question() -> None:
+    right, wrong = calling(("local_time", {"city": "Oslo"})), calling(("add", {"a": 1, "b": 2}))
+    examples = [
+        example(row("what time", wrong), source="correction", moment=1, name="first"),
+        example(row("What time?", right), source="correction", moment=2, name="second"),
+        example(row("what  time", wrong), source="thumb_up", moment=3, name="later thumb"),
+        example(row("what time!", wrong), source="import", moment=4, name="later import"),
+    ]
+    made = curate(examples, [], [], run_id="run-1")
+    assert made.splits == {"second": "train", "first": "excluded", "later thumb": "excluded", "later import": "excluded"}
+    assert all("'second'" in reason for reason in reasons(made).values())
+    assert {line["messages"][-1]["tool_calls"][0]["function"]["name"] for line in lines(made, TRAINING_FILE)} == {"local_time"}
+
+
+def test_another_context_or_other_tools_make_another_question() -> None:
+    before = ({"role": "user", "content": "weather in Rome"}, saying("sunny"))
+    asked = [row("and tomorrow"), row("and tomorrow", context=before), row("and tomorrow", tools=[WEATHER])]
+    assert [*curate([*map(example, asked)], [], [], run_id="run-1").splits.values()] == ["train"] * 3
+    reordered = [example(row("and tomorrow")), example(row("and tomorrow", tools=[SUM, CLOCK, WEATHER]), moment=1)]
+    assert sorted(curate(reordered, [], [], run_id="run-1").splits.values()) == ["excluded", "train"]
+
+
+def test_a_correction_of_an_examined_question_corrects_the_exam() -> None:
+    right = calling(("local_time", {"city": "Oslo"}))
+    examples = [
+        example(row("what time"), "holdout", name="stale"),
+        example(row("what time", right), "train", "correction", moment=1, name="fix"),
+        example(row("else"), "train"),
+    ]
+    made = curate(examples, [], [], run_id="run-1")
+    assert made.splits["fix"] == "holdout" and made.splits["stale"] == "excluded"
+    assert made.manifest["moved_to_holdout"] == ["fix"]
+    (examined,) = lines(made, HOLDOUT_FILE)
+    assert examined["tool"] == "local_time"
+
+
+def test_a_correction_takes_its_question_out_of_the_old_skills() -> None:
+    fix = example(row("old skill 3", calling(("local_time", {"city": "Oslo"}))), "train", "correction", name="fix")
+    made = curate([fix], [], OLD_SKILLS, run_id="run-1")
+    assert made.splits == {"fix": "train"} and made.manifest["old_skills"] == 9
+    assert "old skill 3" not in questions(made, HOLDOUT_FILE)
+
+
+def test_half_of_a_small_batch_is_replay() -> None:
+    examples = [example(row(f"q {n}")) for n in range(120)]
+    made = curate(examples, [row(f"replay {n}") for n in range(400)], [], run_id="run-1")
+    assert made.manifest["replay_share"] == 0.5
+    assert made.manifest["counts"]["source"]["train"] == {"import": 120, "replay": 120}
+    assert questions(made, VALIDATION_FILE).total() == 20
+    small = curate(examples[:3], REPLAY, [], run_id="run-1")
+    assert small.manifest["counts"]["source"]["train"] == {"import": 3, "replay": 100}
+    scarce = curate(examples, REPLAY[:30], [], run_id="run-1")
+    assert scarce.manifest["counts"]["source"]["train"]["replay"] == 27
+
+
+def test_few_corrections_are_copied_with_their_tools_in_another_order() -> None:
+    fix = example(row("fix"), source="correction")
+    made = curate([fix, *(example(row(f"q {n}")) for n in range(200))], [], [], run_id="run-1")
+    copies = [line for line in lines(made, TRAINING_FILE) if line["messages"][0]["content"] == "fix"]
+    assert len(copies) == made.manifest["weights"]["correction"] == 3
+    assert all(sorted(map(json.dumps, copy["tools"])) == sorted(map(json.dumps, fix.row.tools)) for copy in copies)
+    assert sum(copy["tools"] == fix.row.tools for copy in copies) < 3
+    many = curate([example(row(f"fix {n}"), source="correction") for n in range(80)], [], [], run_id="run-1")
+    assert many.manifest["weights"]["correction"] == 1 and questions(many, TRAINING_FILE).total() == 80
+
+
+def test_the_same_input_gives_the_same_bytes_and_a_digest_that_anybody_can_check() -> None:
+    examples = [example(row(f"q {n}"), ("train", "validation", "holdout")[n % 3], name=str(n)) for n in range(60)]
+    first, again = (curate(order, REPLAY, OLD_SKILLS, run_id="run-1") for order in (examples, examples[::-1]))
+    assert first == again
+    assert first.manifest["digest"] == digest_of(first.files)
+    assert first.manifest["digest"] != curate(examples[1:], REPLAY, OLD_SKILLS, run_id="run-1").manifest["digest"]
+    assert curate(examples, REPLAY, OLD_SKILLS, run_id="run-2").files[HOLDOUT_FILE] == first.files[HOLDOUT_FILE]
+    for path, entry in first.manifest["files"].items():
+        assert entry == {"rows": len(lines(first, path)), "sha256": hashlib.sha256(first.files[path]).hexdigest()}
+    json.dumps(first.manifest)
+
+
+def test_the_manifest_says_what_is_missing() -> None:
+    bare = curate([example(row("q"))], REPLAY, [], run_id="run-1").manifest["missing"]
+    assert [words.split(":")[0] for words in bare] == [
+        "the holdout has 0 rows, so the gate cannot decide",
+        "no rows examine the old skills, so forgetting would go unnoticed",
+        "validation holds replay only, so its loss says nothing about the new examples",
+    ]
+    nothing = curate([example(row("q"))], [], OLD_SKILLS, run_id="run-1").manifest["missing"]
+    assert "validation has 0 rows: import examples or approve more" in nothing
+    examples = [example(row("q"), "train"), example(row("hi", saying("ho")), "holdout"), example(row("w"), "validation")]
+    assert curate(examples, [], OLD_SKILLS, run_id="run-1").manifest["missing"] == [
+        "trained, but not in the holdout: get_weather; import more examples of them"
+    ]
+
+
+def test_nothing_to_train_on_says_what_to_do() -> None:
+    with pytest.raises(InputError, match="approve corrections in the review tab or import examples"):
+        curate([], REPLAY, OLD_SKILLS, run_id="run-1")
+    with pytest.raises(InputError, match="none of the 2 examples can train: 1 examine, 1 check"):
+        curate([example(row("a"), "holdout"), example(row("b"), "validation")], REPLAY, OLD_SKILLS, run_id="run-1")
+
+
+def test_separators_and_half_characters_in_a_question_do_not_break_a_file() -> None:
+    made = curate([example(row("a\u2028b\x85c\ud800")), example(row("d\u2029"), "holdout")], [], [], run_id="run-1")
+    for path in (TRAINING_FILE, HOLDOUT_FILE):
+        assert len(made.files[path].decode().splitlines()) == 1
+
+
+answers = st.sampled_from([calling(("get_weather", {"city": "Oslo"})), calling(("local_time", {"city": "Oslo"})), saying("no")])
+texts = st.sampled_from([f"{word}{mark}" for word in "abcdefgh" for mark in ("", "?", " !")])
+contexts = st.sampled_from([(), ({"role": "user", "content": "hi"}, saying("hello"))])
+made_rows = st.builds(row, texts, answers, st.sampled_from([None, [WEATHER, CLOCK]]), contexts)
+sides = st.sampled_from(["train", "validation", "holdout"])
+sources = st.sampled_from(["correction", "thumb_up", "import"])
+examples_of = st.lists(st.builds(example, made_rows, sides, sources, st.integers(0, 59)), max_size=25)
+
+
+def _stands_for(kept: Example, dropped: Example) -> bool:
+    newer = (kept.created_at, kept.id) > (dropped.created_at, dropped.id)
+    return kept.source == "correction" and newer and kept.row.question_key == dropped.row.question_key
+
+
+@settings(max_examples=200, deadline=None)
+@given(examples_of, st.lists(made_rows, max_size=10), st.lists(made_rows, max_size=10))
+def test_no_question_stands_on_two_sides_and_no_correction_is_lost(examples: list[Example], replay: Any, old: Any) -> None:
+    try:
+        made = curate(examples, replay, old, run_id="run-1")
+    except InputError:
+        return
+    keys = [{question_key(text) for text in questions(made, path)} for path in (TRAINING_FILE, VALIDATION_FILE, HOLDOUT_FILE)]
+    assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
+    assert made.manifest["overlap"] == 0
+    assert made.splits.keys() == {one.id for one in examples}
+    kept = [one for one in examples if made.splits[one.id] != "excluded"]
+    for dropped in examples:
+        if made.splits[dropped.id] == "excluded":
+            assert dropped.source != "correction" or any(_stands_for(one, dropped) for one in kept)
+        elif dropped.side == "holdout":
+            assert made.splits[dropped.id] == "holdout"

@@ -1,0 +1,214 @@
+"""Examples, their sides, and where they came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from feedback import calling, finished_turn, row, saying
+
+from flywheel.errors import NotFound, StorageError
+from flywheel.history import RunRecords
+from flywheel.ledger import CONFIDENT_CORRECTIONS, Ledger, Source
+from flywheel.promote import Model, Registry
+from flywheel.rows import Row
+from flywheel.store import Message, Store, Turn
+
+
+class Book(NamedTuple):
+    """A store and the ledger on the same file."""
+
+    store: Store
+    ledger: Ledger
+
+    def approve(self, turn: Turn, made: Row, source: Source = "correction", reviewer: str = "rita") -> str:
+        """Add a turn's example with the review that goes with it."""
+        example_id = self.ledger.add_approved(
+            made, source, turn_id=turn.id, conversation_id=turn.conversation_id, person=turn.person, reviewer=reviewer
+        )
+        override: Message | None = made.messages[-1] if source == "correction" else None
+        self.store.record_review(turn.id, reviewer, "approved", override, example_id)
+        return example_id
+
+    def withdraw(self, turn: Turn) -> None:
+        """Take a turn's example back with the review that goes with it."""
+        self.ledger.withdraw(turn.id)
+        self.store.record_review(turn.id, "rita", "rejected")
+
+    def take_in(self, *rows: Row) -> Any:
+        """Import rows as from a file."""
+        return self.ledger.add_import("rows.jsonl", "0" * 64, enumerate(rows, 1), [], "dev")
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    store = Store(tmp_path / "flywheel.db")
+    yield Book(store, Ledger(store.database))
+    store.close()
+
+
+def test_an_import_counts_what_was_there_and_keeps_its_problems(book: Book) -> None:
+    book.take_in(row("a"))
+    problems = [{"line": 3, "reason": "not JSON"}]
+    report = book.ledger.add_import("more.jsonl", "1" * 64, [(1, row("a")), (2, row("b")), (4, row("b"))], problems, "dev")
+    assert (report.accepted, report.known, report.problems) == (1, 2, problems)
+    first, second = book.ledger.examples()
+    assert (second.source, second.line, second.import_id, second.person) == ("import", 2, report.id, "dev")
+    assert first.row == row("a") and first.group_id == f"question-{row('A?').question_key}"
+    assert book.ledger.counts() == {"correction": 0, "thumb_up": 0, "import": 2, "new": 2}
+
+
+def test_an_import_goes_in_whole_or_not_at_all(book: Book) -> None:
+    def rows() -> Iterator[tuple[int, Row]]:
+        yield 1, row("a")
+        raise RuntimeError("the reader broke")
+
+    with pytest.raises(RuntimeError):
+        book.ledger.add_import("rows.jsonl", "0" * 64, rows(), [], "dev")
+    assert book.ledger.examples() == []
+    (pages,) = book.store.database.query("PRAGMA page_count")
+    book.store.database.query(f"PRAGMA max_page_count = {pages['page_count'] + 5}")
+    with pytest.raises(StorageError):
+        book.take_in(*(row(f"{n} {'x' * 2000}") for n in range(200)))
+    assert book.ledger.examples() == [] and book.store.database.query("SELECT * FROM groups") == []
+
+
+def test_sides_are_decided_once_and_kept(book: Book, tmp_path: Path) -> None:
+    rows = [row(f"question {n}") for n in range(400)]
+    book.take_in(*rows)
+    sides = {one.group_id: one.side for one in book.ledger.examples()}
+    shares = Counter(sides.values())
+    assert 230 < shares["train"] < 330 and 40 < shares["holdout"] < 125 and 10 < shares["validation"] < 75
+    again = Store(tmp_path / "flywheel.db")
+    other = Ledger(again.database)
+    other.add_import("more.jsonl", "0" * 64, [(n, row(f"QUESTION {n}?")) for n in range(400)], [], "dev")
+    assert {one.group_id: one.side for one in other.examples()} == sides
+    again.close()
+
+
+def test_two_installations_split_by_keys_of_their_own(tmp_path: Path) -> None:
+    sides = []
+    for name in ("one", "two"):
+        store = Store(tmp_path / f"{name}.db")
+        ledger = Ledger(store.database)
+        ledger.add_import("f", "0", [(n, row(f"question {n}")) for n in range(60)], [], "dev")
+        sides.append([one.side for one in sorted(ledger.examples(), key=lambda one: one.group_id)])
+        store.close()
+    assert sides[0] != sides[1]
+
+
+def test_early_corrections_train_and_later_ones_are_split(book: Book) -> None:
+    for number in range(CONFIDENT_CORRECTIONS + 60):
+        book.approve(finished_turn(book.store, f"q {number}", saying("no")), row(f"q {number}"))
+    sides = [one.side for one in book.ledger.examples()]
+    assert set(sides[:CONFIDENT_CORRECTIONS]) == {"train"}
+    assert len(set(sides[CONFIDENT_CORRECTIONS:])) > 1
+
+
+def test_a_known_question_follows_its_twin(book: Book) -> None:
+    for number in range(30):
+        book.approve(finished_turn(book.store, f"q {number}", saying("no")), row(f"q {number}"))
+    corrected = {one.row.question_key: one.side for one in book.ledger.examples()}
+    book.take_in(*(row(f"Q {number} ?", saying("imported")) for number in range(30)))
+    imported = [one for one in book.ledger.examples() if one.source == "import"]
+    assert len(imported) == 30 and all(one.side == corrected[one.row.question_key] for one in imported)
+
+
+def test_all_turns_of_a_conversation_are_on_one_side(book: Book) -> None:
+    for number in range(12):
+        first = finished_turn(book.store, f"first {number}", saying("a"))
+        thread = book.store.conversation(first.conversation_id, "ann")
+        second = finished_turn(book.store, f"second {number}", saying("b"), conversation=thread)
+        book.approve(first, row(f"first {number}"), "thumb_up")
+        book.approve(second, row(f"second {number}"), "thumb_up")
+    by_group: dict[str, set[str]] = {}
+    for one in book.ledger.examples():
+        by_group.setdefault(one.group_id, set()).add(one.side)
+    assert len(by_group) == 12 and all(len(sides) == 1 for sides in by_group.values())
+
+
+def test_a_newer_correction_of_a_turn_takes_the_older_ones_place(book: Book) -> None:
+    turn = finished_turn(book.store, "q", saying("no"))
+    first = book.approve(turn, row("q"))
+    second = book.approve(turn, row("q", calling(("local_time", {"city": "Oslo"}))))
+    assert [one.id for one in book.ledger.examples()] == [second]
+    with pytest.raises(NotFound):
+        book.ledger.example(first)
+    assert book.approve(turn, row("q")) == first
+    assert [one.id for one in book.ledger.examples()] == [first]
+    book.withdraw(turn)
+    assert book.ledger.examples() == [] and book.ledger.counts()["correction"] == 0
+
+
+def test_an_approved_thumb_up_does_not_make_less_of_a_correction(book: Book) -> None:
+    complaint, praise = (finished_turn(book.store, "q", saying("no"), person=person) for person in ("ann", "bob"))
+    fix = book.approve(complaint, row("q"))
+    assert book.approve(praise, row("q"), "thumb_up") == fix
+    kept = book.ledger.example(fix)
+    assert (kept.source, kept.person, kept.turn_id) == ("correction", "ann", complaint.id)
+
+
+def test_a_correction_makes_more_of_an_imported_row(book: Book) -> None:
+    book.take_in(row("q"))
+    (before,) = book.ledger.examples()
+    turn = finished_turn(book.store, "q", saying("no"))
+    assert book.approve(turn, row("q")) == before.id
+    after = book.ledger.example(before.id)
+    assert (after.source, after.turn_id, after.import_id, after.side) == ("correction", turn.id, before.import_id, before.side)
+    assert after.created_at > before.created_at  # the correction is as new as its approval
+
+
+def test_a_row_that_two_turns_were_approved_for_outlives_the_withdrawal_of_one(book: Book) -> None:
+    complaint, praise = (finished_turn(book.store, "q", saying("no"), person=person) for person in ("ann", "bob"))
+    fix = book.approve(complaint, row("q"))
+    book.approve(praise, row("q"), "thumb_up", reviewer="rob")
+    book.withdraw(complaint)
+    kept = book.ledger.example(fix)
+    assert (kept.source, kept.turn_id, kept.person, kept.reviewer) == ("thumb_up", praise.id, "bob", "rob")
+    book.withdraw(praise)
+    assert book.ledger.examples() == []
+
+
+def served_after_training(book: Book, splits: dict[str, str]) -> None:
+    """A run trained on these examples and its model serves."""
+    registry = Registry(book.store.database)
+    registry.begin("base")
+    RunRecords(book.store.database).create("run-1", "dev")
+    book.ledger.save_dataset("run-1", "d1", {"overlap": 0}, splits)
+    registry.add(Model("tuned", "base", "run-1", "candidate", "2026-01-01"))
+    registry.promote("tuned", person="dev", reason="better")
+
+
+def test_everybody_who_complained_hears_that_their_correction_is_live(book: Book) -> None:
+    turns = [finished_turn(book.store, "q", saying("no"), person=person) for person in ("ann", "bob", "cy")]
+    for turn in turns:
+        book.store.rate(turn.person, turn.id, "up" if turn.person == "cy" else "down")
+        fix = book.approve(turn, row("q"))
+    examined = finished_turn(book.store, "other", saying("no"))
+    book.store.rate("ann", examined.id, "down")
+    exam = book.approve(examined, row("other"))
+    assert book.ledger.live_corrections("ann") == []
+    served_after_training(book, {fix: "train", exam: "holdout"})
+    assert [(live.turn_id, live.model) for live in book.ledger.live_corrections("ann")] == [(turns[0].id, "tuned")]
+    assert [live.turn_id for live in book.ledger.live_corrections("bob")] == [turns[1].id]
+    assert book.ledger.live_corrections("cy") == []
+    Registry(book.store.database).roll_back(person="dev", reason="oops")
+    assert book.ledger.live_corrections("ann") == []
+
+
+def test_a_dataset_is_recorded_once_and_knows_its_examples(book: Book) -> None:
+    turn = finished_turn(book.store, "q", saying("no"))
+    book.take_in(row("a"), row("b"))
+    ids = [one.id for one in book.ledger.examples()]
+    fix = book.approve(turn, row("q"))
+    assert book.ledger.dataset("run-1") is None
+    for digest in ("d1", "d2"):
+        book.ledger.save_dataset("run-1", digest, {"overlap": 0}, {ids[0]: "train", ids[1]: "holdout", fix: "train"})
+    assert book.ledger.dataset("run-1") == {"overlap": 0, "digest": "d1"}
+    assert [one.id for one in book.ledger.dataset_examples("run-1")] == [fix, ids[0]]
+    assert [one.id for one in book.ledger.dataset_examples("run-1", "holdout")] == [ids[1]]
+    book.take_in(row("c"))
+    assert book.ledger.counts() == {"correction": 1, "thumb_up": 0, "import": 3, "new": 1}
