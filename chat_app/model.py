@@ -21,7 +21,7 @@ from flywheel.json_records import parse
 from flywheel.promote import Registry, Served
 from flywheel.store import Message, ToolSchema
 
-MAX_TOKENS = 1024
+MAX_TOKENS = 512
 MAX_REPLY_CHARACTERS = 50_000
 """A reply longer than this (text and arguments together) is a server gone wild."""
 

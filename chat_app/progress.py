@@ -32,18 +32,20 @@ TOO_MANY = f"only {MAX_CALLS} calls are made for one question"
 WITHHELD = "[withheld by a safety check]"
 
 
-class Home(Protocol):
+class TurnSettings(Protocol):
     """The settings that a turn needs."""
 
     @property
     def home(self) -> Path: ...
+    @property
+    def context_turns(self) -> int: ...
 
 
 class Services(Protocol):
     """The parts of the app that a turn works with."""
 
     @property
-    def settings(self) -> Home: ...
+    def settings(self) -> TurnSettings: ...
     @property
     def store(self) -> Store: ...
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flywheel.errors import InputError
+from flywheel.settings import LOCAL_BASE_MODEL
 from flywheel.settings import Settings as FlywheelSettings
 
 QUIET = {
@@ -67,6 +68,14 @@ class Settings:
     def home(self) -> Path:
         """The state folder."""
         return self.flywheel.home
+
+    @property
+    def context_turns(self) -> int:
+        """How many earlier turns the model sees besides the question.
+
+        None for the small base that comes with the project: it was trained on single turns, and earlier ones mislead it.
+        """
+        return 0 if self.flywheel.base_model == LOCAL_BASE_MODEL else 4
 
     @property
     def origins(self) -> tuple[str, ...]:

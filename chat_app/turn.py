@@ -25,10 +25,8 @@ from guardrails_config.policy import text_problem, without_secrets
 from tools.tool import ToolContext
 
 MAX_QUESTION_CHARACTERS = 4_000
-CONTEXT_TURNS = 4
-"""Answered turns of the conversation that the model sees besides the question; 0 = each question stands alone."""
 CONTEXT_CHARACTERS = 4_000
-"""The most of them, as JSON text."""
+"""The most that the model sees of the earlier turns, as JSON text."""
 
 _SENTENCE_END = re.compile(r"[.!?…][\"')\]]*(?=\s)|\n")
 
@@ -53,7 +51,7 @@ def run_turn(services: Services, conversation: Conversation, text: str) -> Async
             without_secrets(question),
             tools=[tool.schema for tool in services.tools.values()],
             model=services.model.served().model,
-            context=context_for(services.store.turns(conversation.id)),
+            context=context_for(services.store.turns(conversation.id), services.settings.context_turns),
         )
 
     return _kept(partial(Progress.take_up, services, begin), lambda progress: _way(progress, question=question))
@@ -68,11 +66,11 @@ def resume_turn(services: Services, turn_id: str, person: str, approved: bool) -
     return _kept(partial(Progress.take_up, services, claim), lambda progress: _way(progress, approved=approved))
 
 
-def context_for(turns: list[Turn]) -> list[Message]:
-    """The messages of earlier turns that the model sees before the question: the last answered ones, whole, oldest first."""
+def context_for(turns: list[Turn], most: int) -> list[Message]:
+    """Messages of earlier turns that the model sees before the question: the `most` last answered ones, whole, in order."""
     context: list[Message] = []
     answered = [turn for turn in turns if turn.status == "answered"]
-    for turn in answered[::-1][:CONTEXT_TURNS]:
+    for turn in answered[::-1][:most]:
         if len(json.dumps(turn.messages + context, ensure_ascii=False)) > CONTEXT_CHARACTERS:
             break
         context = turn.messages + context

@@ -86,7 +86,7 @@ class Customizer:
             "warnings": _warnings(request),
         }
         job = self._write(request, whole)
-        self._runner.wake()
+        self._runner.admit(job["id"])
         return _shown(job)
 
     def _write(self, request: JobRequest, whole: dict[str, Any]) -> Entity:

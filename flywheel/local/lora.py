@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
@@ -20,9 +20,8 @@ from transformers import AutoModelForCausalLM
 
 from flywheel.local.chat_format import IGNORED
 from flywheel.local.job_folder import TrainingSpec
+from flywheel.local.packing import Example, batch_of, parts
 
-TOKENS_AT_ONCE = 2048
-SHAPE_STEP = 32
 CLIP = 1.0
 
 _NEMO_NAMES = {
@@ -31,23 +30,6 @@ _NEMO_NAMES = {
     "linear_fc1": ("gate_proj", "up_proj"),
     "linear_fc2": ("down_proj",),
 }
-
-
-class Example(NamedTuple):
-    """One row as tokens: ids, and labels of the same length that are IGNORED wherever nothing is to be learned."""
-
-    ids: list[int]
-    labels: list[int]
-
-    @property
-    def answer_start(self) -> int:
-        """The position of the first label."""
-        return next(i for i, label in enumerate(self.labels) if label != IGNORED)
-
-    @property
-    def answer_length(self) -> int:
-        """How many labels there are."""
-        return sum(label != IGNORED for label in self.labels)
 
 
 class LoraTraining:
@@ -81,7 +63,7 @@ class LoraTraining:
         self._model.train()
         labels = sum(example.answer_length for example in batch)
         total = 0.0
-        for part in _parts(batch):
+        for part in parts(batch):
             loss = self._loss(part) / labels
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
@@ -96,7 +78,7 @@ class LoraTraining:
         """The mean loss per label (nats) over all examples, with dropout off."""
         self._model.eval()
         with torch.inference_mode():
-            total = sum(self._loss(part).item() for part in _parts(sorted(examples, key=lambda example: len(example.ids))))
+            total = sum(self._loss(part).item() for part in parts(examples))
         return float(total) / sum(example.answer_length for example in examples)
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -133,44 +115,24 @@ class LoraTraining:
         self._config.save_pretrained(str(folder))
 
     def _loss(self, examples: Sequence[Example]) -> torch.Tensor:
-        """The summed loss of all labels. Rows are padded on the left, so that the logits of the last columns are all it needs."""
-        width = _rounded(max(len(example.ids) for example in examples))
-        kept = min(width, _rounded(max(len(example.ids) - example.answer_start for example in examples) + 1))
-        ids = torch.zeros(len(examples), width, dtype=torch.long)
-        mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
-        for row, example in enumerate(examples):
-            start = width - len(example.ids)
-            ids[row, start:], labels[row, start:] = torch.tensor(example.ids), torch.tensor(example.labels)
-            mask[row, start:] = 1
+        """The summed loss of all labels."""
+        batch = batch_of(examples)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._bfloat16):
-            positions = (mask.cumsum(1) - 1).clamp(min=0)
-            output = self._model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False, logits_to_keep=kept)
-        logits = output.logits[:, :-1].float()
-        return cross_entropy(logits.flatten(0, 1), labels[:, 1 - kept :].flatten(), ignore_index=IGNORED, reduction="sum")
+            output = self._model(
+                input_ids=batch.ids,
+                attention_mask=batch.mask,
+                position_ids=batch.positions,
+                use_cache=False,
+                logits_to_keep=batch.kept,
+            )
+        logits, labels = output.logits[:, :-1].float(), batch.labels[:, 1:]
+        return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
 def has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 itself; elsewhere bfloat16 would be slower than float32."""
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-
-
-def _rounded(length: int) -> int:
-    # The processor's library keeps a compiled kernel for every shape it has met: few shapes save memory and time.
-    return -(-length // SHAPE_STEP) * SHAPE_STEP
-
-
-def _parts(examples: Sequence[Example]) -> list[list[Example]]:
-    """Cut a batch so that no part, padded, exceeds TOKENS_AT_ONCE: that bounds the memory of one forward pass."""
-    parts: list[list[Example]] = [[]]
-    width = 0
-    for example in examples:
-        width = max(width, len(example.ids))
-        if parts[-1] and width * (len(parts[-1]) + 1) > TOKENS_AT_ONCE:
-            parts.append([])
-            width = len(example.ids)
-        parts[-1].append(example)
-    return parts
 
 
 def _target_modules(base: Any, wanted: Sequence[str] | None) -> str | list[str]:

@@ -20,7 +20,8 @@ from transformers.utils.logging import disable_progress_bar
 from flywheel.local.chat_format import ChatFormat, PromptError, PromptTooLong
 from flywheel.local.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
 from flywheel.local.job_folder import JobFolder, TrainingSpec, Unfit
-from flywheel.local.lora import Example, LoraTraining
+from flywheel.local.lora import LoraTraining
+from flywheel.local.packing import Example
 from flywheel.local.training_rows import BadRows, TrainingRow, read_rows, split_rows
 
 VALIDATION_SHARE = 0.1
@@ -75,7 +76,8 @@ class Training:
 
     def __init__(self, folder: JobFolder, spec: TrainingSpec) -> None:
         """Read the rows, load the base, and go back to the last checkpoint if there is one. Raises Unfit."""
-        disable_progress_bar()  # the log is read by people when something went wrong
+        # The log is read by people when something went wrong.
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         self._folder, self._spec, self._wanted = folder, spec, spec.hyperparameters
         self._examples = Examples(folder.data, spec)
         try:

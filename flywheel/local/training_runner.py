@@ -33,7 +33,10 @@ log = logging.getLogger(__name__)
 
 
 class TrainingRunner:
-    """The queue of customization jobs and the one child that trains. Its methods belong to the event loop, except `wake`."""
+    """The queue of customization jobs and the one child that trains.
+
+    Its methods belong to the event loop, except `admit` and `move`.
+    """
 
     def __init__(self, state: State, repos: Repos, engine: Engine, folder: Path, base_path: Path) -> None:
         """Every job gets a folder of its own under `folder`; `base_path` is the model that is trained."""
@@ -66,8 +69,9 @@ class TrainingRunner:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def wake(self) -> None:
-        """Say that there may be a new job. May be called from any thread."""
+    def admit(self, job_id: str) -> None:
+        """Take a job that was just created into the queue. May be called from any thread."""
+        self.move(job_id, "pending", "waiting for its turn")
         if self._loop:
             self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -104,11 +108,8 @@ class TrainingRunner:
                 await self._fail(job, _reason(error))
 
     def _next(self) -> Entity | None:
-        """The oldest job that is not over; all new ones are shown as pending."""
+        """The oldest job that is not over."""
         waiting, _ = self._state.list("customization_job", filter={"status": ",".join(WAITING)}, sort="created_at")
-        for job in waiting:
-            if job["status"] == "created":
-                self.move(job["id"], "pending", "waiting for its turn")
         return waiting[0] if waiting else None
 
     async def _run(self, job: Entity) -> None:

@@ -17,7 +17,7 @@ from chat_app.events import Blocked, ConfirmationNeeded, Event, Finished, TextDe
 from chat_app.model import ChatModel
 from chat_app.progress import REPEATED, TOO_MANY, WITHHELD
 from chat_app.rails import Rails
-from chat_app.turn import CONTEXT_TURNS, context_for, plain_answer, resume_turn, run_turn
+from chat_app.turn import context_for, plain_answer, resume_turn, run_turn
 from flywheel.errors import InputError, NotFound, StorageError
 from flywheel.promote import Registry
 from flywheel.store import Store, ToolCall, Turn
@@ -78,6 +78,9 @@ def make_tools() -> dict[str, Tool]:
     return {tool.name: replace(tool, time_limit_s=0.2) if tool.name == "slow" else tool for tool in made}
 
 
+CONTEXT_TURNS = 4
+
+
 @dataclass
 class Room:
     """The parts of an app, made of real ones."""
@@ -116,7 +119,7 @@ def room(tmp_path: Path, rails: Rails) -> Iterator[Room]:
         registry = Registry(store.database)
         registry.begin("base")
         model = ChatModel(nim.url, "", registry, timeout_seconds=5)
-        room = Room(SimpleNamespace(home=tmp_path), store, registry, rails, model, make_tools(), nim)
+        room = Room(SimpleNamespace(home=tmp_path, context_turns=CONTEXT_TURNS), store, registry, rails, model, make_tools(), nim)
         yield room
         room.store.close()
 
@@ -631,9 +634,9 @@ def test_a_long_history_is_left_out_by_whole_turns(room: Room) -> None:
     conversation = room.store.create_conversation("ann")
     ask(room, "x" * 3000, "Long.", conversation=conversation)
     ask(room, "y" * 2000, "Shorter.", conversation=conversation)
-    context = context_for(room.store.turns(conversation.id))
+    context = context_for(room.store.turns(conversation.id), CONTEXT_TURNS)
     assert [message["content"] for message in context] == ["y" * 2000, "Shorter."]
-    assert context_for([]) == []
+    assert context_for([], CONTEXT_TURNS) == []
 
 
 def test_twenty_turns_at_once_do_not_mix(room: Room) -> None:

@@ -155,7 +155,7 @@ def test_from_import_to_promotion_and_back(platform: Platform, tmp_path: Path, m
     monkeypatch.setenv("NIM_URL", platform.nim_url)
     monkeypatch.setenv("BASE_MODEL", "local/tool-llama-5m")
     monkeypatch.setenv("NMS_NAMESPACE", f"cli-{os.urandom(4).hex()}")
-    flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(100)]))
+    flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(120)]))
     run = flywheel_json("run", "--wait")
     assert (run["status"], run["outcome"]) == ("succeeded", "promoted"), run
     assert run["seconds"] > 0

@@ -31,7 +31,7 @@ from flywheel.store import Store
 from tests.conftest import Platform
 
 
-def import_rows(store: Store, count: int = 100) -> None:
+def import_rows(store: Store, count: int = 120) -> None:
     """Examples in the ledger."""
     Ledger(store.database).add_import("lamps.jsonl", "0" * 64, enumerate(map(lamp_row, range(count)), 1), [], "a developer")
 

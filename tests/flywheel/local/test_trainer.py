@@ -27,7 +27,7 @@ from flywheel.local.training import Training, epoch_batches
 
 TOOL = {
     "type": "function",
-    "function": {"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}}}},
+    "function": {"name": "add", "parameters": {"type": "object", "properties": dict.fromkeys("ab", {"type": "integer"})}},
 }
 
 
@@ -79,11 +79,8 @@ def make_job(path: Path, base: Path, *, checkpoint_seconds: float = 0.0, validat
         write_rows(folder.data / "validation" / "rows.jsonl", rows(validation, start=50))
     defaults = {"finetuning_type": "lora", "epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "log_every_n_steps": 1}
     chosen = Hyperparameters.model_validate({**defaults, **wanted})
-    folder.write_spec(
-        TrainingSpec(
-            base_id="tests/tiny", base_path=base, max_seq_length=512, hyperparameters=chosen, checkpoint_seconds=checkpoint_seconds
-        )
-    )
+    spec = TrainingSpec(base_id="tests/tiny", base_path=base, max_seq_length=512, hyperparameters=chosen)
+    folder.write_spec(spec.model_copy(update={"checkpoint_seconds": checkpoint_seconds}))
     return folder
 
 

@@ -64,7 +64,7 @@ def test_shared_tools_serve_rows_that_bring_none() -> None:
         (b'{"messages": [{"role": "assistant", "content": ""}]}', "nothing to learn"),
         (b'{"messages": [{"role": "assistant", "content": [{"type": "image"}]}]}', "image"),
         (b'{"prompt": 1, "completion": "x"}', "must be strings"),
-        (json.dumps({"messages": [USER, calling("g")], "tools": [TOOL]}).encode(), "'g', which is not among the tools offered .f."),
+        (json.dumps({"messages": [USER, calling("g")], "tools": [TOOL]}).encode(), "'g', which is not among the tools"),
         (json.dumps({"messages": [USER, calling()]}).encode(), "offered .none."),
         (json.dumps({"messages": [USER, calling(arguments="{")], "tools": [TOOL]}).encode(), "not JSON"),
         (json.dumps({"messages": [USER, calling(arguments=[1])], "tools": [TOOL]}).encode(), "must be an object"),
