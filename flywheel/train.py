@@ -37,8 +37,8 @@ class Recipe:
         }
 
 
-# The 5.5 M base on two cores. Six passes at 5e-4 teach a new habit without loss of old skills; four at 2e-3 learn it too, but cost
-# some seven points of them. No dropout: the replay rows, half of what it sees, do that work.
+# The 5.5 M base on two cores. Six passes at 5e-4 teach a new habit at no cost to old skills; four at 2e-3 teach it as well, but
+# cost some seven points of them. No dropout: the replay rows, half of what it sees, do that work.
 LOCAL_RECIPE = Recipe(epochs=6, batch_size=16, learning_rate=5e-4, adapter_dim=16, alpha=32, adapter_dropout=0.0)
 
 # NVIDIA's tool-calling tutorial for Llama-3.2-1B-Instruct on one GPU; alpha 16 is the Customizer's default.

@@ -277,6 +277,7 @@ def build(services: Services) -> gr.Blocks:
         send.click(page.explain, [rated_turn, reasons, opinion], why, **QUICK)
         undo.click(page.withdraw, [rated_turn, conversation], [why, chatbot], **QUICK)
         new.click(lambda: page.page(None), None, outputs, **QUICK)
+        chatbot.clear(lambda: page.page(None), None, outputs, **QUICK)
         history.input(page.page, history, outputs, **QUICK)
         blocks.load(page.load, None, outputs, **QUICK)
         gr.Timer(10).tick(lambda: (page.model_line(), page.notice()), None, [model_line, notice], **QUICK)

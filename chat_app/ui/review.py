@@ -229,7 +229,11 @@ def correction_form(page: ReviewPage, shown: list[Any], decided: gr.Checkbox) ->
         if chosen == CALLS:
             fields = call_fields(plan, draft)
         elif chosen == TEXT:
-            fields = [gr.Textbox(plan.text, label="The answer", lines=3, elem_id="answer-text", key=f"{plan.key}-text")]
+            fields = [
+                gr.Textbox(
+                    plan.text, label="The answer", lines=3, elem_id="answer-text", key=f"{plan.key}-text", interactive=True
+                )
+            ]
         with gr.Row():
             attempt = gr.Button("Try", elem_id="try")
             approve = gr.Button("Approve", variant="primary", elem_id="approve")
@@ -251,9 +255,8 @@ def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
     for number, call in enumerate(plan.calls):
         with gr.Group(elem_id=f"call-{number}"):
             key = f"{plan.key}-{number}"
-            tool = gr.Dropdown(
-                names, value=call["name"], label=f"Tool{f' {number + 1}' if number else ''}", key=key, elem_id=f"tool-{number}"
-            )
+            label = f"Tool {number + 1}" if number else "Tool"
+            tool = gr.Dropdown(names, value=call["name"], label=label, key=key, elem_id=f"tool-{number}", interactive=True)
             schema = plan.schema(call["name"])
             own = [
                 forms.field(name, part, name in forms.required(schema), call["arguments"].get(name), f"{number}-{name}")
@@ -264,7 +267,9 @@ def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
         tool.input(change_tool(number), [draft, tool], draft, **QUICK)
         remove.click(drop_call(number), draft, draft, **QUICK)
     with gr.Accordion("As JSON", open=False):
-        raw = gr.Code(json.dumps(plan.calls, indent=1, ensure_ascii=False), language="json", elem_id="raw", max_lines=16)
+        raw = gr.Code(
+            json.dumps(plan.calls, indent=1, ensure_ascii=False), language="json", elem_id="raw", max_lines=16, interactive=True
+        )
         use = gr.Button("Use this JSON", size="sm", elem_id="use-raw")
     if len(plan.calls) < MAX_CALLS:
         add = gr.Button("Add another call", size="sm", elem_id="add-call")

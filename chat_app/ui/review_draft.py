@@ -37,6 +37,9 @@ class Draft:
     text: str
     key: str = field(default_factory=lambda: new_id("draft"))
 
+    def __hash__(self) -> int:
+        return hash(self.key)  # Gradio sees by the hash that a State has changed
+
     @classmethod
     def of(cls, turn: Turn) -> Draft:
         """What the model said, as the place to start from."""

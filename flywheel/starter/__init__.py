@@ -15,15 +15,21 @@ from flywheel.rows import Row, ToolSchema, to_nemo_train
 
 _FOLDER = Path(__file__).parent
 EVERYDAY = _FOLDER / "everyday.jsonl"
-"""OpenAI messages JSON Lines with questions to the chat's own tools, ready for `flywheel import`."""
 REPLAY = _FOLDER / "replay.jsonl"
 OLD_SKILLS = _FOLDER / "old_skills.jsonl"
 SHIPPED_TOOLS = _FOLDER / "shipped_tools.json"
 
 
 @cache
+def load_everyday() -> tuple[Row, ...]:
+    """Questions to the chat's own tools, ready to be imported; every row offers all of them, as the chat does."""
+    return tuple(unpack(EVERYDAY.read_text(encoding="utf-8")))
+
+
+@cache
 def load_replay() -> tuple[Row, ...]:
-    """Rows of what the small base model could do before: mixed into training, they keep it from forgetting."""
+    """Rows that are mixed into training: what the small base model could do before, which keeps it from forgetting, and sentences
+    that report a result of the chat's own tools."""
     return tuple(unpack(REPLAY.read_text(encoding="utf-8")))
 
 

@@ -1,18 +1,18 @@
 """Make the shipped rows again: `python -m flywheel.starter.generate`. The same seeds give the same files, byte for byte.
 
-Writes everyday.jsonl, replay.jsonl and old_skills.jsonl beside itself; reads the frozen tools and the lists of words and phrases.
-Knows no model: whether the base model is good at its old skills is measured elsewhere.
+Writes everyday.jsonl, replay.jsonl and old_skills.jsonl beside itself; reads the frozen tools, their frozen results and the lists
+of words and phrases. Knows no model: whether the base model is good at its old skills is measured elsewhere.
 """
 
 from __future__ import annotations
 
-import json
 from itertools import cycle
 
 from flywheel import starter
-from flywheel.rows import Row, to_openai
+from flywheel.rows import Row
 from flywheel.starter.everyday import everyday_rows
 from flywheel.starter.invented import Inventor, Kind
+from flywheel.starter.results import result_rows
 
 EVERYDAY_SEED, REPLAY_SEED, OLD_SKILLS_SEED = 11, 23, 37
 
@@ -20,15 +20,16 @@ _REPLAY_KINDS: tuple[Kind, ...] = ("call", "call", "call", "decline", "call", "c
 _OLD_SKILLS_KINDS: tuple[Kind, ...] = ("call", "call", "call", "decline", "call", "call", "call", "talk")
 
 
-def everyday() -> str:
-    """Text of everyday.jsonl."""
-    rows = everyday_rows(starter.shipped_tools(), EVERYDAY_SEED)
-    return "".join(json.dumps(to_openai(row), separators=(",", ":"), ensure_ascii=False) + "\n" for row in rows)
+def everyday() -> list[Row]:
+    """Everyday questions to the chat's own tools."""
+    return everyday_rows(starter.shipped_tools(), EVERYDAY_SEED)
 
 
 def replay(exam: list[Row]) -> list[Row]:
-    """600 rows over 200 toolsets; nothing of the exam is in them."""
-    return _invented(REPLAY_SEED, _REPLAY_KINDS, toolsets=200, turns=3, apart_from=exam)
+    """450 rows over 150 invented toolsets, with nothing of the exam in them, and the sentences after the chat's own tools' results:
+    the everyday rows end in calls, and a model that learned only these would forget to speak."""
+    invented = _invented(REPLAY_SEED, _REPLAY_KINDS, toolsets=150, turns=3, apart_from=exam)
+    return invented + result_rows(starter.shipped_tools())
 
 
 def old_skills() -> list[Row]:
@@ -57,13 +58,10 @@ def _invented(seed: int, kinds: tuple[Kind, ...], *, toolsets: int, turns: int, 
 def main() -> None:
     """Write the three files and say how large they are."""
     exam = old_skills()
-    for path, text in (
-        (starter.EVERYDAY, everyday()),
-        (starter.OLD_SKILLS, starter.pack(exam)),
-        (starter.REPLAY, starter.pack(replay(exam))),
-    ):
+    for path, rows in ((starter.EVERYDAY, everyday()), (starter.OLD_SKILLS, exam), (starter.REPLAY, replay(exam))):
+        text = starter.pack(rows)
         path.write_text(text, encoding="utf-8")
-        print(f"{path.name}: {len(text.encode()) / 1000:.0f} kB")
+        print(f"{path.name}: {len(rows)} rows, {len(text.encode()) / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from flywheel.local.base_model import SHIPPED_PATH
 from flywheel.local.checkpoint import read_checkpoint
 from flywheel.local.hyperparameters import Hyperparameters, warnings_about
 from flywheel.local.job_folder import STOPPED, JobFolder, Outcome, TrainingSpec, Unfit
-from flywheel.local.lora import TOKENS_AT_ONCE, Example, LoraTraining
+from flywheel.local.lora import LoraTraining
+from flywheel.local.packing import TOKENS_AT_ONCE, Example
 from flywheel.local.training import Training, epoch_batches
 
 TOOL = {
