@@ -36,8 +36,8 @@ NO_TOOL = "no tool"
 MAX_COPIES = 3
 COPIED_ROWS = 100
 """A lone correction among hundreds of imported rows is seen once an epoch and drowned by them. It is therefore copied, at most
-three times and only while all copies together stay within a hundred rows: many corrections carry themselves, and the offered
-tools stand in another order in each copy, so that it is not the place in the list that is learned."""
+three times and only while all copies together stay within a hundred rows: many corrections carry themselves. The copies keep
+the order of the tools: an application offers them in one order, and rows that share it train together at a fraction of the cost."""
 MIN_REPLAY = 100
 MIN_VALIDATION_REPLAY = 20
 
@@ -90,7 +90,7 @@ def curate(examples: Sequence[Example], replay: Sequence[Row], old_skills: Seque
     corrected = {example.row.question_key for side in LEARNED for example in parts.used[side] if example.source == "correction"}
     exam = _unique(row for row in old_skills if row.question_key not in corrected)
     copies = _copies(parts.used["train"])
-    training = [row for example in parts.used["train"] for row in _repeated(example, copies, run_id)]
+    training = [example.row for example in parts.used["train"] for _ in range(copies if example.source == "correction" else 1)]
     asked_elsewhere = parts.keys("train", "validation", "holdout") | {row.question_key for row in old_skills}
     pool = _shuffled((row for row in _unique(replay) if row.question_key not in asked_elsewhere), run_id)
     replayed, checking = _share_replay(pool, len(training), len(parts.used["validation"]))
@@ -105,7 +105,6 @@ def curate(examples: Sequence[Example], replay: Sequence[Row], old_skills: Seque
         "digest": digest_of(files),
         "files": {path: {"rows": content.count(b"\n"), "sha256": _sha256(content)} for path, content in files.items()},
         "weights": {"correction": copies, "thumb_up": 1, "import": 1, "replay": 1},
-        "augmentation": "each further copy of a correction offers its tools in another order" if copies > 1 else "none",
         "replay_share": round(len(replayed) / (len(training) + len(replayed)), 4),
     }
     splits: dict[str, str] = {example.id: side for side, used in parts.used.items() for example in used}
@@ -190,14 +189,6 @@ def _nothing_to_train(examples: Sequence[Example], parts: _Sorted) -> str:
 def _copies(train: Sequence[Example]) -> int:
     corrections = sum(example.source == "correction" for example in train)
     return max(1, min(MAX_COPIES, COPIED_ROWS // max(corrections, 1)))
-
-
-def _repeated(example: Example, copies: int, run_id: str) -> list[Row]:
-    """A correction and its copies, each copy with the offered tools in an order of its own; any other example once."""
-    if example.source != "correction":
-        return [example.row]
-    reordered = (_shuffled(example.row.tools, f"{run_id} {example.row.digest} {copy}") for copy in range(1, copies))
-    return [example.row, *(Row(example.row.messages, tools) for tools in reordered)]
 
 
 def _share_replay(pool: list[Row], training: int, validation: int) -> tuple[list[Row], list[Row]]:

@@ -19,7 +19,8 @@ from flywheel.errors import FlywheelError, InputError
 from flywheel.review import ReviewItem
 from flywheel.store import CATEGORIES, Message
 
-QUICK: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""Queued: the page hears that a State has changed, and builds the form anew, from queued events only."""
 MODES = [("The model was right", RIGHT), ("These tool calls", CALLS), ("No tool: these words", TEXT)]
 MAX_CALLS = 5
 
@@ -32,10 +33,15 @@ class ReviewPage:
 
     # reading ---------------------------------------------------------------------------------------------------------
 
-    def queue(self, decided: bool) -> list[list[str]]:
-        """Rows of the queue: why, question, what was called, when, turn."""
+    def queue(self, decided: bool, chosen: str | None = None) -> Any:
+        """The queue as choices: why a turn is there, what was asked, what was called, when."""
         items = self.services.desk.queue(include_decided=decided)
-        return [[item.reason, item.question, item.called, times.clock(item.created_at), item.turn_id] for item in items]
+        choices = [
+            (f"{item.reason} · {item.question[:90]} → {item.called} · {times.clock(item.created_at)}", item.turn_id)
+            for item in items
+        ]
+        known = chosen if any(item.turn_id == chosen for item in items) else None
+        return gr.Radio(choices=choices, value=known, label=f"Queue: {len(items)} turn{'' if len(items) == 1 else 's'}")
 
     def next_turn(self, after: str | None = None) -> str | None:
         """The first turn of the queue that is not the one just seen."""
@@ -43,7 +49,7 @@ class ReviewPage:
 
     def open(self, turn_id: str | None, decided: bool = False) -> tuple[Any, ...]:
         """Show a turn, in the order of `shown`."""
-        rows = self.queue(decided)
+        rows = self.queue(decided, turn_id)
         if turn_id is None:
             empty = '<p class="muted">The queue is empty. Rated answers appear here.</p>'
             return None, None, None, rows, empty, [], "", "", gr.Column(visible=False), RIGHT
@@ -53,10 +59,6 @@ class ReviewPage:
         schemas = json.dumps(item.turn.tools, indent=1, ensure_ascii=False)
         mode = CALLS if draft.calls else TEXT
         return turn_id, draft, None, rows, about(item), shown, schemas, "", gr.Column(visible=True), mode
-
-    def select(self, decided: bool, event: gr.SelectData) -> tuple[Any, ...]:
-        """Open the turn of the row that was clicked."""
-        return self.open(event.row_value[-1], decided)
 
     # deciding --------------------------------------------------------------------------------------------------------
 
@@ -188,18 +190,13 @@ def build(services: Services) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 decided = gr.Checkbox(label="Show decided turns too", value=False, elem_id="decided")
-                queue = gr.Dataframe(
-                    headers=["why", "question", "called", "when", "turn"],
-                    interactive=False,
-                    wrap=True,
-                    max_height=520,
-                    column_widths=["26%", "36%", "20%", "18%", "0%"],
-                    elem_id="queue",
-                )
+                queue = gr.Radio(choices=[], label="Queue", elem_id="queue")
             with gr.Column(scale=3, min_width=340):
                 about_turn = gr.HTML(padding=False, elem_id="about")
                 with gr.Column(visible=False) as work:
-                    chatbot = gr.Chatbot(elem_id="turn", show_label=False, height=280, allow_tags=False, feedback_options=None)
+                    chatbot = gr.Chatbot(
+                        elem_id="turn", show_label=False, height=280, allow_tags=False, feedback_options=None, buttons=[]
+                    )
                     with gr.Accordion("The tools that the model saw", open=False):
                         schemas = gr.Code(language="json", interactive=False, max_lines=24, show_label=False)
                     mode = gr.Radio(MODES, label="What would have been right?", elem_id="mode")
@@ -209,11 +206,11 @@ def build(services: Services) -> gr.Blocks:
                     with gr.Row():
                         reject = gr.Button("Reject: nothing to learn", size="sm", elem_id="reject")
                         skip = gr.Button("Skip", size="sm", elem_id="skip")
-        blocks.load(lambda: page.open(page.next_turn()), None, shown, **QUICK)
-        queue.select(page.select, decided, shown, **QUICK)
-        decided.input(page.queue, decided, queue, **QUICK)
-        reject.click(page.reject, [turn_id, decided], shown, **QUICK)
-        skip.click(page.skip, [turn_id, decided], shown, **QUICK)
+        blocks.load(lambda: page.open(page.next_turn()), None, shown, **PRIVATE)
+        queue.input(page.open, [queue, decided], shown, **PRIVATE)
+        decided.input(page.queue, [decided, turn_id], queue, **PRIVATE)
+        reject.click(page.reject, [turn_id, decided], shown, **PRIVATE)
+        skip.click(page.skip, [turn_id, decided], shown, **PRIVATE)
     return blocks
 
 
@@ -244,8 +241,8 @@ def correction_form(page: ReviewPage, shown: list[Any], decided: gr.Checkbox) ->
         async def on_approve(tried_now: str | None, decided_now: bool, *values: Any) -> tuple[Any, ...]:
             return await page.approve(current, chosen, plan, tried_now, decided_now, list(values))
 
-        attempt.click(on_try, fields, [outcome, tried], **QUICK)
-        approve.click(on_approve, [tried, decided, *fields], shown, **QUICK)
+        attempt.click(on_try, fields, [outcome, tried], **PRIVATE)
+        approve.click(on_approve, [tried, decided, *fields], shown, **PRIVATE)
 
 
 def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
@@ -264,8 +261,8 @@ def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
             ]
             remove = gr.Button("Remove this call", size="sm", visible=len(plan.calls) > 1)
         fields += [tool, *own]
-        tool.input(change_tool(number), [draft, tool], draft, **QUICK)
-        remove.click(drop_call(number), draft, draft, **QUICK)
+        tool.input(change_tool(number), [draft, tool], draft, **PRIVATE)
+        remove.click(drop_call(number), draft, draft, **PRIVATE)
     with gr.Accordion("As JSON", open=False):
         raw = gr.Code(
             json.dumps(plan.calls, indent=1, ensure_ascii=False), language="json", elem_id="raw", max_lines=16, interactive=True
@@ -273,8 +270,8 @@ def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
         use = gr.Button("Use this JSON", size="sm", elem_id="use-raw")
     if len(plan.calls) < MAX_CALLS:
         add = gr.Button("Add another call", size="sm", elem_id="add-call")
-        add.click(add_call, [draft, *fields], draft, **QUICK)
-    use.click(use_json, [draft, raw], draft, **QUICK)
+        add.click(add_call, [draft, *fields], draft, **PRIVATE)
+    use.click(use_json, [draft, raw], draft, **PRIVATE)
     return fields
 
 

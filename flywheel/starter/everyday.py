@@ -54,8 +54,8 @@ class _Writer:
         phrases, talk = _read("phrases"), _read("talk")
         rows = [row for tool in self._tools for row in self._calls(tool["function"], phrases[tool["function"]["name"]])]
         declines = [[said, self._draw.pick(talk["declines"])] for said in _cycled(talk["out_of_scope"], OUT_OF_SCOPE)]
-        spoken = _cycled(talk["missing"], MISSING) + declines + _cycled(talk["small_talk"], SMALL_TALK)
-        rows += [self._new(partial(self._spoken, said, answer)) for said, answer in spoken]
+        rows += [self._new(partial(self._spoken, *pair)) for pair in _cycled(talk["missing"], MISSING) + declines]
+        rows += [self._new(partial(self._spoken, *pair, polite=False)) for pair in _cycled(talk["small_talk"], SMALL_TALK)]
         return self._draw.some(rows, len(rows))
 
     def _calls(self, function: dict[str, Any], phrases: dict[str, list[Phrase]]) -> list[Row]:
@@ -79,23 +79,24 @@ class _Writer:
         call = {"type": "function", "function": {"name": function["name"], "arguments": ordered}}
         return self._row(said, {"role": "assistant", "content": "", "tool_calls": [call]})
 
-    def _spoken(self, text: str, answer: str) -> Row:
-        said, values = self._values.fill(self._dressed(text))
+    def _spoken(self, text: str, answer: str, *, polite: bool = True) -> Row:
+        said, values = self._values.fill(self._dressed(text, polite=polite))
         return self._row(said, {"role": "assistant", "content": answer.format_map(values)})
 
     def _row(self, said: str, answer: dict[str, Any]) -> Row:
         return Row([{"role": "user", "content": said}, answer], self._tools)
 
-    def _dressed(self, said: str) -> str:
-        """A phrase with the small differences between people: an opening, a closing, a careless start or end."""
+    def _dressed(self, said: str, *, polite: bool = True) -> str:
+        """A phrase with the small differences between people: a careless start or end and, where polite, a hello or a please."""
         draw = self._draw
-        if draw.chance(0.12) and not said.endswith((".", "!", "=")) and "please" not in said.lower() and "pls" not in said:
+        closes = polite and draw.chance(0.12) and not said.endswith((".", "!", "="))
+        if closes and "please" not in said.lower() and "pls" not in said:
             said = said.rstrip("?") + draw.pick(_CLOSINGS)
         if draw.chance(0.3):
             said = said[0].lower() + said[1:]
         if draw.chance(0.2):
             said = said.rstrip("?.")
-        if draw.chance(0.05):
+        if polite and draw.chance(0.05):
             said = draw.pick(_OPENINGS) + (said if said.startswith("I") else said[0].lower() + said[1:])
         return said
 

@@ -12,7 +12,10 @@ from typing import Any
 from flywheel.starter.draw import Draw
 
 _SLOT = re.compile(r"{(\w+)}")
-_ARGUMENTS = {"on_date": "date", "on_day": "date", "day": "date", "have_status": "status", "city_region": "city", "symbol": "from_currency"}
+_ARGUMENTS = {
+    "on_date": "date", "on_day": "date", "day": "date",
+    "have_status": "status", "city_region": "city", "symbol": "from_currency",
+}  # fmt: skip
 """Slots that are not called as the argument which they fill."""
 
 

@@ -26,8 +26,8 @@ def everyday() -> list[Row]:
 
 
 def replay(exam: list[Row]) -> list[Row]:
-    """450 rows over 150 invented toolsets, with nothing of the exam in them, and the sentences after the chat's own tools' results:
-    the everyday rows end in calls, and a model that learned only these would forget to speak."""
+    """450 rows over 150 invented toolsets, with nothing of the exam in them, and sentences that report what the chat's own tools
+    gave: the everyday rows end in calls, and a model that learned only these would forget to speak."""
     invented = _invented(REPLAY_SEED, _REPLAY_KINDS, toolsets=150, turns=3, apart_from=exam)
     return invented + result_rows(starter.shipped_tools())
 

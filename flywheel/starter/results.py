@@ -16,27 +16,23 @@ TOOL_RESULTS = Path(__file__).with_name("tool_results.json")
 DECLINED = "the person declined"
 """The error that stands for a call which its person did not agree to."""
 
-# Tool, a key that its result must have, sentence; the first that fits. `asked` are the call's arguments, `found` is the result.
+# Tool, a key that its result must have, sentence: the first that fits is said.
 _SENTENCES = (
-    ("calculate", "result", "{asked[expression]} is {found[result]}."),
-    ("convert_units", "result", "{asked[value]} {asked[from_unit]} is {found[result]} {asked[to_unit]}."),
-    (
-        "convert_currency",
-        "result",
-        "{found[amount]} {found[from_currency]} is {found[result]} {found[to_currency]} at the rate of {found[rate_date]}.",
-    ),
-    ("local_time", "time", "In {found[city]} it is {found[time]} on {found[weekday]}, {found[date]}."),
-    ("get_weather", "temperature_c", "In {found[city]}: {found[weather]}, {found[temperature_c]} °C, wind {found[wind_km_per_h]} km/h."),
-    ("get_weather", "rain_mm", "In {found[city]} on {found[date]}: {found[weather]}, {found[high_c]} °C, rain {found[rain_mm]} mm."),
-    ("sun_times", "note", "In {found[city]} on {found[date]}: {found[note]}"),
-    ("sun_times", "sunrise", "In {found[city]} on {found[date]} the sun rises at {found[sunrise]} and sets at {found[sunset]}."),
-    ("order_status", "expected", "Order {found[order_id]} ({found[product]}) is {found[status]}, expected on {found[expected]}."),
-    ("order_status", "delivered", "Order {found[order_id]} ({found[product]}) is {found[status]}; it arrived on {found[delivered]}."),
-    ("order_status", "status", "Order {found[order_id]} ({found[product]}) is {found[status]}."),
-    ("request_return", "status", "Order {found[order_id]} ({found[product]}) is {found[status]}. Send it back by {found[send_back_by]}."),
-    ("add_reminder", "due", "Saved reminder {found[id]}: {found[text]}, due {found[due]}."),
-    ("add_reminder", "saved", "Saved reminder {found[id]}: {found[text]}."),
-    ("delete_reminder", "deleted", "Deleted reminder {found[id]}: {found[text]}."),
+    ("calculate", "result", "{asked[expression]} is {result}."),
+    ("convert_units", "result", "{asked[value]} {asked[from_unit]} is {result} {asked[to_unit]}."),
+    ("convert_currency", "result", "{amount} {from_currency} is {result} {to_currency} at the rate of {rate_date}."),
+    ("local_time", "time", "In {city} it is {time} on {weekday}, {date}."),
+    ("get_weather", "temperature_c", "In {city}: {weather}, {temperature_c} °C, wind {wind_km_per_h} km/h."),
+    ("get_weather", "rain_mm", "In {city} on {date}: {weather}, {high_c} °C, rain {rain_mm} mm."),
+    ("sun_times", "note", "In {city} on {date}: {note}"),
+    ("sun_times", "sunrise", "In {city} on {date} the sun rises at {sunrise} and sets at {sunset}."),
+    ("order_status", "expected", "Order {order_id} ({product}) is {status}, expected on {expected}."),
+    ("order_status", "delivered", "Order {order_id} ({product}) is {status}; it arrived on {delivered}."),
+    ("order_status", "status", "Order {order_id} ({product}) is {status}."),
+    ("request_return", "status", "Order {order_id} ({product}) is {status}. Send it back by {send_back_by}."),
+    ("add_reminder", "due", "Saved reminder {id}: {text}, due {due}."),
+    ("add_reminder", "saved", "Saved reminder {id}: {text}."),
+    ("delete_reminder", "deleted", "Deleted reminder {id}: {text}."),
 )
 
 
@@ -75,7 +71,7 @@ def sentence(name: str, asked: dict[str, Any], found: dict[str, Any]) -> str:
         return f"Public holidays in {found['country']} in {when}: {_joined(days)}."
     for tool, key, words in _SENTENCES:
         if tool == name and key in found:
-            return words.format(asked=asked, found=found)
+            return words.format(asked=asked, **found)
     raise ValueError(f"no sentence for a result of {name!r} with {', '.join(found)}; add one to {Path(__file__).name}")
 
 

@@ -24,7 +24,8 @@ from flywheel.starter.draw import Draw
 from tests.fakes import OpenMeteo
 from tools import TOOLS, ToolContext, ToolResult
 
-REFREEZE = "The chat's tools have changed. Freeze them and make the rows again: PYTHONPATH=. python tests/flywheel/test_starter.py"
+REFREEZE = """The chat's tools have changed. Freeze them and make the rows again:
+PYTHONPATH=. python tests/flywheel/test_starter.py"""
 EARLY = "2026-03-02T00:00:00+00:00"
 """A moment at which no time of the day is over yet."""
 MAY_REFUSE = ("order_status", "request_return", "delete_reminder")  # no such order or reminder: known only when it is looked up
@@ -96,13 +97,14 @@ def test_the_tools_own_examples_and_others_like_them_are_among_the_everyday_ques
     phrases = json.loads((starter.EVERYDAY.parent / "everyday_phrases.json").read_text(encoding="utf-8"))
     for name, tool in TOOLS.items():
         core = [phrase if isinstance(phrase, str) else phrase[0] for phrase in phrases[name]["core"]]
-        patterns = [re.compile(re.sub(r"\\{\w+\\}", "(.+)", re.escape(phrase)), re.IGNORECASE) for phrase in core]
+        words = [re.sub(r"\\{\w+\\}", "(.+)", re.escape(phrase.rstrip("?"))) for phrase in core]
+        patterns = [re.compile(rf"(?:\w+, )?{pattern}", re.IGNORECASE) for pattern in words]
         for example in tool.examples:
             assert asked[example] == name
-            like = [pattern for pattern in patterns if pattern.fullmatch(example)]
+            like = [pattern for pattern in patterns if pattern.fullmatch(example.rstrip("?"))]
             assert like, example
             alike = [question for question in asked if any(pattern.match(question) for pattern in like)]
-            assert len(alike) >= 4, (example, alike)
+            assert len(alike) >= 5, (example, alike)
 
 
 def test_everyday_arguments_are_what_the_person_said() -> None:
@@ -110,7 +112,8 @@ def test_everyday_arguments_are_what_the_person_said() -> None:
     for row in starter.load_everyday():
         for call in row.calls:
             for key, value in call.arguments.items():
-                assert str(value) in row.question or key in ("status", "reason") or (key, value) == ("month", "next"), row.question
+                implied = key in ("status", "reason") or (key, value) == ("month", "next")
+                assert implied or str(value) in row.question, (row.question, call)
 
 
 @pytest.mark.slow
