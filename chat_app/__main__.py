@@ -6,6 +6,7 @@ Starts and stops the parts in order. Knows nothing of what they do.
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
 import threading
@@ -18,6 +19,7 @@ from chat_app.settings import Settings, quiet_libraries
 quiet_libraries()  # before anything below imports the libraries
 
 import uvicorn  # noqa: E402
+from filelock import FileLock, Timeout  # noqa: E402
 
 from flywheel.errors import Conflict, FlywheelError  # noqa: E402
 from flywheel.platform import Supervisor, ensure_platform  # noqa: E402
@@ -46,6 +48,28 @@ def claim_port(settings: Settings) -> socket.socket:
         message = f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; stop what uses it or set CHAT_PORT"
         raise Conflict(message) from error
     return listener
+
+
+def stop_in_order() -> None:
+    """Let what ends us from outside (kill, a closed terminal) stop the parts in order too, as Ctrl-C does."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup ignores SIGHUP, and means it
+            signal.signal(ending, interrupt)
+
+
+def interrupt_lost_turns(settings: Settings, store: Store, stack: ExitStack) -> None:
+    """Close the turns that a dead app left running; not while another app is alive, since they may be its own."""
+    alone = FileLock(settings.home / "chat.lock", timeout=0)
+    try:
+        alone.acquire()
+    except Timeout:
+        return
+    stack.callback(alone.release)
+    store.interrupt_running()
 
 
 def announce(supervisor: Supervisor, address: str) -> None:
@@ -81,7 +105,7 @@ def serve(settings: Settings, stack: ExitStack) -> None:
     wheel = Wheel(settings.flywheel, store)
     wheel.launch()
     stack.callback(wheel.shutdown)
-    store.interrupt_running()
+    interrupt_lost_turns(settings, store, stack)
 
     from chat_app.services import Services  # Gradio and the rails take seconds to import: the platform loads meanwhile
     from chat_app.web import create_app
@@ -105,6 +129,7 @@ def serve(settings: Settings, stack: ExitStack) -> None:
 def main() -> int:
     """Run the app; returns the exit code."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    stop_in_order()
     try:
         settings = Settings.from_environment()
         settings.flywheel.prepare()

@@ -78,6 +78,14 @@ class Settings:
         return 0 if self.flywheel.base_model == LOCAL_BASE_MODEL else 4
 
     @property
+    def model_tells_results(self) -> bool:
+        """Whether the model is asked to put a tool's result into words; otherwise the tool's own sentence is the answer.
+
+        The small base cannot: it garbles what it should copy.
+        """
+        return self.flywheel.base_model != LOCAL_BASE_MODEL
+
+    @property
     def origins(self) -> tuple[str, ...]:
         """The addresses under which a browser on this machine may show the pages."""
         return tuple(f"http://{name}:{self.port}" for name in dict.fromkeys((self.host, "127.0.0.1", "localhost")))

@@ -113,16 +113,13 @@ async def _way(progress: Progress, *, question: str | None = None, approved: boo
     if question is not None:
         await progress.check("input", {"role": "user", "content": question})
     while True:
-        while call := progress.next_call():
-            call = await _ruled(progress, call, approved)
-            if call.status == "awaiting":
-                progress.status = "awaiting"
-                return
-            if call.status == "proposed":
-                yield ToolCalled(call)
-                call = await _run(progress, call)
-            progress.settle(call)
-            yield ToolReturned(call)
+        async with aclosing(_settled(progress, approved)) as events:
+            async for event in events:
+                yield event
+        if progress.status == "awaiting":
+            return
+        if progress.calls and not progress.services.settings.model_tells_results:
+            break
         last_word = progress.tool_choice == "none"
         async with aclosing(_streamed(progress)) as pieces:
             async for piece in pieces:
@@ -132,12 +129,26 @@ async def _way(progress: Progress, *, question: str | None = None, approved: boo
             yield ToolReturned(call)
         if not dropped and progress.next_call() is None:
             break
-    # The smallest models sometimes have nothing to say after a result: then the result speaks for itself.
+    # The smallest models have nothing sensible to say after a result: then the result speaks for itself.
     answer = progress.reply.content.strip() or plain_answer(progress.calls)
     await progress.check("output", {"role": "assistant", "content": answer})
     if rest := answer[len(progress.shown) :]:
         yield TextDelta(rest)
     progress.finish(answer)
+
+
+async def _settled(progress: Progress, approved: bool | None) -> AsyncGenerator[Event, None]:
+    """Rule on the open calls and run them, in order, up to one that awaits its person."""
+    while call := progress.next_call():
+        call = await _ruled(progress, call, approved)
+        if call.status == "awaiting":
+            progress.status = "awaiting"
+            return
+        if call.status == "proposed":
+            yield ToolCalled(call)
+            call = await _run(progress, call)
+        progress.settle(call)
+        yield ToolReturned(call)
 
 
 async def _ruled(progress: Progress, call: ToolCall, approved: bool | None) -> ToolCall:
@@ -204,16 +215,20 @@ async def _streamed(progress: Progress) -> AsyncGenerator[str, None]:
 
 
 def plain_answer(calls: list[ToolCall]) -> str:
-    """A sentence made from the last call's outcome, for a model that has none."""
+    """What became of the calls, in the words of their results, for a model that has none."""
     if not calls:
         return "I have no answer to that. Please ask in other words."
-    last = calls[-1]
-    if last.status == "declined":
-        return "All right, I did not do that."
-    if last.status == "done" and last.error is None:
-        return f"Here is what {last.name.replace('_', ' ')} gave: {_in_words(last.result)[:600]}."
-    done = next((call for call in reversed(calls) if call.status == "done" and call.error is None), None)
-    return plain_answer([done]) if done else f"Sorry, that did not work: {last.error}."
+    told = [_told(call.name, call.result) for call in calls if call.status == "done" and call.error is None]
+    if calls[-1].status == "declined":
+        told.append("All right, I did not do that.")
+    return " ".join(told) or f"Sorry, that did not work: {calls[-1].error}"
+
+
+def _told(name: str, result: Any) -> str:
+    """A tool's own sentence about its result, or the result read out."""
+    if isinstance(result, dict) and isinstance(result.get("summary"), str):
+        return str(result["summary"])
+    return f"Here is what {name.replace('_', ' ')} gave: {_in_words(result)[:600].rstrip('.')}."
 
 
 def _in_words(value: Any) -> str:

@@ -190,7 +190,11 @@ def _work_off(settings: Settings, store: Store, run: Run, output: Output) -> Run
     follower = cli_text.Follower(output.note)
     with _services(settings, output) as settings, closing(Wheel(settings, store)) as wheel:
         wheel.launch()
-        return follower.follow(RunRecords(store.database), run.id)
+        try:
+            return follower.follow(RunRecords(store.database), run.id)
+        except (KeyboardInterrupt, SystemExit):
+            output.note(f"Stopping. The run {run.id} goes on with `flywheel run --wait` or `make chat`.")
+            raise
 
 
 @main.command()

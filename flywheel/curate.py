@@ -37,8 +37,8 @@ MAX_COPIES = 3
 COPIED_ROWS = 100
 """A lone correction among hundreds of imported rows is seen once an epoch and drowned by them. It is therefore copied, at most
 three times and only while all copies together stay within a hundred rows: many corrections carry themselves. The copies keep
-the order of the tools: an application offers them in one order, and rows that share it train together at a fraction of the cost."""
-MIN_REPLAY = 100
+the order of the tools: an application offers them in one order, and rows that share it train together at little cost."""
+MIN_REPLAY, MAX_REPLAY = 100, 400
 MIN_VALIDATION_REPLAY = 20
 
 T = TypeVar("T")
@@ -196,7 +196,8 @@ def _share_replay(pool: list[Row], training: int, validation: int) -> tuple[list
     checks = min(max(MIN_VALIDATION_REPLAY, validation), -(-len(pool) // 10) if len(pool) > 1 else 0)
     checking = pool[:checks]
     checked = {row.question_key for row in checking}
-    return [row for row in pool[checks:] if row.question_key not in checked][: max(MIN_REPLAY, training)], checking
+    training_replay = [row for row in pool[checks:] if row.question_key not in checked]
+    return training_replay[: min(max(MIN_REPLAY, training), MAX_REPLAY)], checking
 
 
 def _shuffled(items: Iterable[T], seed: str) -> list[T]:

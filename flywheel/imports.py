@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flywheel.ledger import ImportReport, Ledger
 from flywheel.rows import Import, read_hub, read_rows
+from flywheel.starter import load_everyday
 
 
 def import_file(ledger: Ledger, path: Path, *, person: str, filename: str | None = None) -> ImportReport:
@@ -23,6 +24,13 @@ def import_hub(ledger: Ledger, name: str, *, person: str, split: str = "train", 
     found = read_hub(name, split, limit)
     digest = hashlib.sha256("\n".join(row.digest for _, row in found.rows).encode()).hexdigest()
     return _store(ledger, found, name, digest, person)
+
+
+def import_everyday(ledger: Ledger, *, person: str) -> ImportReport:
+    """The everyday questions for the chat's own tools, which come with the project."""
+    rows = load_everyday()
+    digest = hashlib.sha256("\n".join(row.digest for row in rows).encode()).hexdigest()
+    return _store(ledger, Import(list(enumerate(rows, start=1)), []), "everyday questions", digest, person)
 
 
 def _store(ledger: Ledger, found: Import, filename: str, sha256: str, person: str) -> ImportReport:

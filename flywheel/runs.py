@@ -191,7 +191,7 @@ class Wheel:
             "executor_id": "wheel",
             "serializer": DBOSPortableJSONSerializer(),
             "notification_listener_polling_interval_sec": 0.2,
-            "log_level": "WARNING",
+            "log_level": "ERROR",  # it warns of every step that a polite stop interrupts
         }
 
     def _define(self) -> None:

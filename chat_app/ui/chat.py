@@ -26,6 +26,7 @@ QUICK: dict[str, Any] = PRIVATE | {"queue": False}
 MODEL_EVENTS: dict[str, Any] = PRIVATE | {"concurrency_limit": 16, "concurrency_id": "model"}
 UPDATES_PER_SECOND = 8
 SHOWN_TURNS = 40
+SHOWN_EXAMPLES = 4
 
 
 class ChatPage:
@@ -111,9 +112,9 @@ class ChatPage:
         )
 
     def load(self) -> tuple[Any, ...]:
-        """Open the page where the person left off."""
+        """Open the page where the person left off, and take questions from now on."""
         newest = self.services.store.conversations(PERSON, limit=1)
-        return self.page(newest[0].id if newest else None)
+        return *self.page(newest[0].id if newest else None), gr.Textbox(interactive=True)
 
     # asking ----------------------------------------------------------------------------------------------------------
 
@@ -230,7 +231,7 @@ def build(services: Services) -> gr.Blocks:
             allow_tags=False,
             feedback_options=("Like", "Dislike"),
             placeholder="**Ask me something I have a tool for.**\n\nRate the answers: corrections become the next model.",
-            examples=[{"text": tool.examples[0]} for tool in list(services.tools.values())[:6]],
+            examples=[{"text": tool.examples[0]} for tool in list(services.tools.values())[:SHOWN_EXAMPLES]],
         )
         with gr.Group(visible=False, elem_id="confirm") as confirm:
             confirm_text = gr.HTML()
@@ -253,6 +254,7 @@ def build(services: Services) -> gr.Blocks:
             submit_btn=True,
             max_length=4000,
             max_lines=6,
+            interactive=False,  # until the page has loaded: a question asked before that would be wiped from view
         )
         model_line = gr.HTML(padding=False)
         tools_panel(services)
@@ -279,7 +281,7 @@ def build(services: Services) -> gr.Blocks:
         new.click(lambda: page.page(None), None, outputs, **QUICK)
         chatbot.clear(lambda: page.page(None), None, outputs, **QUICK)
         history.input(page.page, history, outputs, **QUICK)
-        blocks.load(page.load, None, outputs, **QUICK)
+        blocks.load(page.load, None, [*outputs, box], **QUICK)
         gr.Timer(10).tick(lambda: (page.model_line(), page.notice()), None, [model_line, notice], **QUICK)
     return blocks
 

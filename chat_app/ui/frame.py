@@ -16,9 +16,24 @@ THEME = gr.themes.Default(
     radius_size="md",
     font=FONT,
     font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
+).set(  # Gradio's own shades of these are too faint to read (WCAG asks for 4.5:1)
+    color_accent="*primary_700",
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_400",
+    block_label_text_color="*neutral_600",
+    input_placeholder_color="*neutral_500",
+    input_placeholder_color_dark="*neutral_400",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_800",
+    button_cancel_background_fill="#b91c1c",
+    button_cancel_background_fill_hover="#991b1b",
 )
 
-HEAD = '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
+NAMES = Path(__file__).with_name("names.js").read_text(encoding="utf-8")
+
+HEAD = f'<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,"><script>{NAMES}</script>'
 
 CSS = Path(__file__).with_name("style.css")
 

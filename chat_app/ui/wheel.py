@@ -17,9 +17,8 @@ from chat_app.services import PERSON, Services
 from chat_app.ui import frame, times, wheel_view
 from flywheel.errors import FlywheelError, NotFound
 from flywheel.history import Run
-from flywheel.imports import import_file
+from flywheel.imports import import_everyday, import_file
 from flywheel.ledger import ImportReport
-from flywheel.starter import EVERYDAY
 
 QUICK: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
 SLOW: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
@@ -150,7 +149,7 @@ class WheelPage:
 
     async def import_starter(self) -> tuple[Any, ...]:
         """Take in the questions that come with the chat."""
-        report = await asyncio.to_thread(refused, lambda: import_file(self.services.ledger, EVERYDAY, person=PERSON))
+        report = await asyncio.to_thread(refused, lambda: import_everyday(self.services.ledger, person=PERSON))
         return report_text(report), wheel_view.stock(self.services.ledger.counts())
 
 

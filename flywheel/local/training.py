@@ -21,7 +21,7 @@ from flywheel.local.chat_format import ChatFormat, PromptError, PromptTooLong
 from flywheel.local.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
 from flywheel.local.job_folder import JobFolder, TrainingSpec, Unfit
 from flywheel.local.lora import LoraTraining
-from flywheel.local.packing import Example
+from flywheel.local.packing import WORTH_SHARING, Example
 from flywheel.local.training_rows import BadRows, TrainingRow, read_rows, split_rows
 
 VALIDATION_SHARE = 0.1
@@ -98,11 +98,12 @@ class Training:
         counts = {"training_rows": len(rows), "validation_rows": len(self._examples.validation)}
         self._folder.say("plan", total_steps=total, steps_per_epoch=per_epoch, **counts, warnings=self._examples.warnings)
         stop.begin_training()
+        kinships = [(*row.ids[:WORTH_SHARING], len(row.ids)) for row in rows]
         batches: list[list[int]] = []
         while (step := self._progress.step) < total:
             epoch, place = divmod(step, per_epoch)
             if place == 0 or not batches:
-                batches = epoch_batches([len(row.ids) for row in rows], wanted.batch_size, wanted.seed, epoch)
+                batches = epoch_batches(kinships, wanted.batch_size, wanted.seed, epoch)
             last = step + 1 == total
             self._step(step, [rows[row] for row in batches[place]], wanted.learning_rate_at(step, total), last)
             if last or (place + 1) % wanted.validation_steps(len(rows)) == 0:
@@ -159,16 +160,17 @@ class Training:
         draft.rename(self._folder.adapter)
 
 
-def epoch_batches(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+def epoch_batches(kinships: Sequence[tuple[int, ...]], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """The row numbers of one epoch's batches, the same for the same arguments.
 
-    Rows are shuffled, then sorted by length within pools of a few batches, so that little is padded and chance remains.
+    Rows are shuffled, then sorted within pools of a few batches by how they begin and how long they are, so that rows which share
+    a beginning meet in a batch, little is padded, and chance remains.
     """
     chance = random.Random(f"{seed}/{epoch}")
-    order = chance.sample(range(len(lengths)), len(lengths))
+    order = chance.sample(range(len(kinships)), len(kinships))
     batches: list[list[int]] = []
     for start in range(0, len(order), batch_size * POOL_BATCHES):
-        pool = sorted(order[start : start + batch_size * POOL_BATCHES], key=lambda row: lengths[row])
+        pool = sorted(order[start : start + batch_size * POOL_BATCHES], key=lambda row: kinships[row])
         batches += [pool[i : i + batch_size] for i in range(0, len(pool), batch_size)]
     chance.shuffle(batches)
     return batches

@@ -119,7 +119,15 @@ def room(tmp_path: Path, rails: Rails) -> Iterator[Room]:
         registry = Registry(store.database)
         registry.begin("base")
         model = ChatModel(nim.url, "", registry, timeout_seconds=5)
-        room = Room(SimpleNamespace(home=tmp_path, context_turns=CONTEXT_TURNS), store, registry, rails, model, make_tools(), nim)
+        room = Room(
+            SimpleNamespace(home=tmp_path, context_turns=CONTEXT_TURNS, model_tells_results=True),
+            store,
+            registry,
+            rails,
+            model,
+            make_tools(),
+            nim,
+        )
         yield room
         room.store.close()
 
@@ -409,6 +417,16 @@ def test_plain_answers() -> None:
     assert plain_answer([replace(call, status="declined", error="x")]) == "All right, I did not do that."
     assert plain_answer([call, replace(call, id="d", status="refused", error=REPEATED)]) == plain_answer([call])
     assert "no room" in plain_answer([replace(call, status="failed", error="no room")])
+
+
+def test_a_model_that_cannot_tell_results_is_not_asked_to(room: Room) -> None:
+    room.settings.model_tells_results = False
+    room.nim.enqueue(NimReply(calls=[ADD, ("fetch", '{"page": "home"}')]))
+    turn = finished(ask(room, "add one and two, then fetch the home page"))
+    assert turn.status == "answered" and len(room.nim.requests) == 1
+    assert turn.answer == "Here is what add gave: sum 3. Here is what fetch gave: text This is home."
+    told = ToolCall("c", "t", 0, "add", {}, "done", {"summary": "1 and 2 make 3.", "sum": 3}, None, 1)
+    assert plain_answer([told, told]) == "1 and 2 make 3. 1 and 2 make 3."
 
 
 # rails ---------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,7 @@ def test_every_command_shows_an_example() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(480)
 def test_from_import_to_promotion_and_back(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEMO_URL", platform.nemo_url)
     monkeypatch.setenv("NDS_URL", platform.nds_url)
@@ -180,16 +182,25 @@ def test_from_import_to_promotion_and_back(platform: Platform, tmp_path: Path, m
 
 
 @pytest.mark.slow
-def test_a_run_alone_starts_the_platform_and_stops_it(tmp_path: Path, home: Path) -> None:
+@pytest.mark.timeout(480)
+def test_a_run_alone_brings_its_platform_and_goes_on_after_an_interrupt(tmp_path: Path, home: Path) -> None:
     flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(30)]))
     command = [sys.executable, "-m", "flywheel", "run", "--wait", "--json"]
-    environment = os.environ | {"FLYWHEEL_HOME": str(home)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
-    run = json.loads(done.stdout)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None and first.stderr is not None
+        assert any(line.startswith("train ") for line in first.stderr)
+        first.send_signal(signal.SIGINT)
+        rest = first.stderr.read()
+        assert first.wait(60) == 1 and first.stdout.read() == ""
+    assert "goes on with" in rest and "Traceback" not in rest and "WARNING" not in rest
+    assert not (home / "platform.json").exists()
+
+    second = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert second.returncode == 0, second.stderr
+    run = json.loads(second.stdout)
+    assert run["id"] in rest and run["id"] in second.stderr
     assert run["status"] == "succeeded" and run["outcome"] in ("promoted", "waiting")
     assert not (home / "platform.json").exists()
-    assert "train" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.slow

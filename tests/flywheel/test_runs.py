@@ -222,6 +222,7 @@ def process(settings: Settings, point: str = "") -> subprocess.CompletedProcess[
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(480)
 def test_killed_at_every_stage_it_goes_on_and_nothing_happens_twice(settings: Settings, store: Store) -> None:
     import_rows(store)
     run = request(store, "me")
@@ -240,6 +241,7 @@ def test_killed_at_every_stage_it_goes_on_and_nothing_happens_twice(settings: Se
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(480)
 def test_a_platform_killed_in_mid_training_resumes_the_job(tmp_path: Path, store: Store) -> None:
     settings, supervisor = ensure_platform(Settings(home=tmp_path / "home").prepare(), log=print)
     assert supervisor is not None
