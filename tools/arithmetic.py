@@ -16,20 +16,23 @@ from typing import Annotated, Any
 from pydantic import Field
 from simpleeval import InvalidExpression, SimpleEval
 
+from tools.sentences import number
 from tools.tool import ToolError
 
 MAX_DIGITS = 300
 _MAX_BITS = int(MAX_DIGITS * math.log2(10))
 _TOO_BIG = f"A number in this sum has more than {MAX_DIGITS} digits: that is too big."
 
+_DECIMALS = 5
 _NUMBER = r"\d+(?:\.\d+)?"
+_QUESTION, _END = r"^\s*(?:what is|what's|calculate|compute)\s", r"[=?\s]+$"
 # In this order: each line makes the text more like Python.
 _REWRITES: tuple[tuple[str, str], ...] = (
     (r"[×✕·∙]", "*"), (r"÷", "/"), (r"[−–]", "-"), (r"\^", "**"), (r"π", "pi"), (r"²|\bsquared\b", "**2"),
     (r"³|\bcubed\b", "**3"),
     (r"\bmultiplied by\b|\btimes\b", "*"), (r"\bdivided by\b", "/"), (r"\bplus\b", "+"), (r"\bminus\b", "-"),
     (r"\bto the power of\b", "**"), (r"√|\b(?:the )?square root of\b", " sqrt "), (r"\bpercent\b|\bper cent\b", "%"),
-    (r"[=?\s]+$", ""), (r"^\s*(?:what is|what's|calculate|compute)\s", ""),
+    (_END, ""), (_QUESTION, ""),
     (rf"({_NUMBER})\s*%\s*of\b", r"(\1/100)*"), (rf"({_NUMBER})\s*%\s*(?![\d(.a-z\s])", r"(\1/100)"),
     (r"\)\s*%\s*of\b", ")/100*"),
     (rf"\bsqrt\s*({_NUMBER})", r"sqrt(\1)"), (r"(?<=[\d)])\s*x\s*(?=[\d(.]|pi|sqrt)", "*"),
@@ -59,7 +62,16 @@ def calculate(expression: Annotated[str, Field(min_length=1, max_length=200)]) -
         raise ToolError(f"{expression!r} has no real result (a root or logarithm of a negative number, for example).") from None
     except (InvalidExpression, SyntaxError, TypeError, RecursionError, MemoryError):
         raise ToolError(_unreadable(expression)) from None
-    return {"expression": expression, "result": _tidy(expression, value)}
+    result = _tidy(expression, value)
+    return {"summary": _sentence(expression, result), "expression": expression, "result": result}
+
+
+def _sentence(expression: str, result: int | float) -> str:
+    asked = " ".join(re.sub(_QUESTION, "", re.sub(_END, "", expression), flags=re.IGNORECASE).split())
+    asked = asked if len(asked) <= 60 else "The result"
+    said = number(result, _DECIMALS)
+    exact = "×" not in said and float(said.replace(",", "")) == result
+    return f"{asked} is {'' if exact else 'about '}{said}."
 
 
 def _unreadable(expression: str) -> str:

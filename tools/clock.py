@@ -13,6 +13,7 @@ from pydantic import Field
 
 from tools.days import read_day
 from tools.places import City, find_city
+from tools.sentences import on_day
 from tools.tool import ToolContext, ToolError
 
 CityName = Annotated[str, Field(min_length=1, max_length=80)]
@@ -29,6 +30,7 @@ def local_time(context: ToolContext, city: CityName) -> dict[str, Any]:
     moment = context.now().astimezone(ZoneInfo(place.zone))
     offset = moment.strftime("%z")
     return {
+        "summary": f"It is {moment:%H:%M} on {on_day(moment)} in {place.full_name}.",
         "city": place.full_name,
         "time": moment.strftime("%H:%M"),
         "date": moment.date().isoformat(),
@@ -51,7 +53,14 @@ def sun_times(context: ToolContext, city: CityName, date: DayText | None = None)
     if not 1900 <= day.year <= 2100:
         raise ToolError(f"The sun's times are known for 1900 to 2100, not for {day.isoformat()}.")
     rise, set_ = _event("sunrise", place, day, zone), _event("sunset", place, day, zone)
-    answer: dict[str, Any] = {"city": place.full_name, "date": day.isoformat()}
+    events = sorted((moment, verb) for moment, verb in ((rise, "rises"), (set_, "sets")) if moment)
+    said = [f"{verb} at {_minute(moment)}" for moment, verb in events]
+    never = "does not set" if not said and _noon_elevation(place, day, zone) > 0 else "does not rise"
+    answer: dict[str, Any] = {
+        "summary": f"In {place.full_name} the sun {' and '.join(said) or never} on {on_day(day)}.",
+        "city": place.full_name,
+        "date": day.isoformat(),
+    }
     if rise:
         answer["sunrise"] = _minute(rise)
     if set_:
@@ -60,7 +69,7 @@ def sun_times(context: ToolContext, city: CityName, date: DayText | None = None)
         hours, minutes = divmod(round((set_ - rise).total_seconds() / 60), 60)
         answer["day_length"] = f"{hours} h {minutes} min"
     if not rise and not set_:
-        answer["note"] = f"The sun {'does not set' if _noon_elevation(place, day, zone) > 0 else 'does not rise'} on this day."
+        answer["note"] = f"The sun {never} on this day."
     return answer | {"time_zone": place.zone}
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tools.sentences import calendar_day, number
 from tools.tool import ToolError
 
 CurrencyName = Annotated[str, Field(min_length=1, max_length=40)]
@@ -52,14 +53,21 @@ def convert_currency(
     result = converter.convert(amount, source, target, date=day)
     if not math.isfinite(result):
         raise ToolError(f"{amount:g} {source} in {target} is too big a number.")
+    money = round(result, 2) if result >= 0.1 else float(f"{result:.3g}")
     return {
+        "summary": f"{_said(amount)} {source} is {_said(money)} {target} (European Central Bank rate of {calendar_day(day)}).",
         "amount": int(amount) if float(amount).is_integer() else amount,
         "from_currency": source,
-        "result": round(result, 2) if result >= 0.1 else float(f"{result:.3g}"),
+        "result": money,
         "to_currency": target,
         "rate_date": day.isoformat(),
         "source": "European Central Bank",
     }
+
+
+def _said(amount: float) -> str:
+    """Money as people write it: no cents, or two digits of them."""
+    return f"{amount:,.2f}" if 0.1 <= amount < 1e15 and not float(amount).is_integer() else number(amount)
 
 
 @functools.cache

@@ -5,6 +5,7 @@ Knows no holidays of regions, save those of the four parts of the United Kingdom
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Annotated, Any
 
@@ -12,7 +13,10 @@ from pydantic import Field
 
 from tools.days import MONTHS, read_month
 from tools.places import Country, find_country
+from tools.sentences import counted, listed, on_day
 from tools.tool import ToolContext, ToolError
+
+_WITH_THE = re.compile(r"^(?:United|Bahamas|Comoros|Gambia|Maldives|Netherlands|Philippines)|Islands|Republic|Territor|^DR ")
 
 
 def public_holidays(
@@ -39,7 +43,17 @@ def public_holidays(
         number = read_month(month)
         days = [(day, name) for day, name in days if day.month == number]
         answer["month"] = MONTHS[number - 1].capitalize()
-    return answer | {"holidays": [_shown(day, name) for day, name in days]}
+    period = " ".join(str(answer[part]) for part in ("month", "year") if part in answer)
+    return {"summary": _sentence(place, period, days), **answer, "holidays": [_shown(day, name) for day, name in days]}
+
+
+def _sentence(place: Country, period: str, days: list[tuple[date, str]]) -> str:
+    start = f"There {'is' if len(days) == 1 else 'are'} {counted(len(days), 'public holiday')} in {_said(place)} in {period}"
+    return f"{start}: {listed([f'{name} ({day.day} {day:%B})' for day, name in days], len(days))}." if days else f"{start}."
+
+
+def _said(place: Country) -> str:
+    return f"the {place.name}" if _WITH_THE.search(place.name) else place.name
 
 
 def _next(place: Country, today: date) -> dict[str, Any]:
@@ -47,7 +61,14 @@ def _next(place: Country, today: date) -> dict[str, Any]:
     if not coming:
         raise ToolError(f"I know no coming public holiday of {place.name}.")
     day, name = coming[0]
-    return {"country": place.name, "next_holiday": _shown(day, name), "days_from_now": (day - today) // timedelta(days=1)}
+    wait = (day - today) // timedelta(days=1)
+    ahead = {0: "today", 1: "tomorrow"}.get(wait, f"in {wait} days")
+    return {
+        "summary": f"The next public holiday in {_said(place)} is {name} on {on_day(day)}, {ahead}.",
+        "country": place.name,
+        "next_holiday": _shown(day, name),
+        "days_from_now": wait,
+    }
 
 
 def _shown(day: date, name: str) -> dict[str, str]:

@@ -13,10 +13,12 @@ from pydantic import Field
 from tools.clock import DayText
 from tools.database import transaction
 from tools.days import read_day, read_time
+from tools.sentences import MAX_NAMED, counted, moment
 from tools.tool import ToolContext, ToolError
 
 MAX_KEPT = 200
-SHOWN = 12
+BRIEF = 60
+SHOWN = MAX_NAMED
 
 # last_id outlives the reminders: a number once used never comes to mean another reminder.
 _TABLES = """
@@ -53,9 +55,14 @@ def add_reminder(
             (context.person,),
         ).fetchone()
         connection.execute("INSERT INTO reminders VALUES (?, ?, ?, ?)", (context.person, number, note, due))
+    when = f", due {moment(due)}" if due else ""
     if context.dry_run:
-        return {"would": "save this reminder", **_shown(None, note, due)}
-    return {"saved": True, **_shown(number, note, due)}
+        return {
+            "summary": f"This would save the reminder “{note}”{when}.",
+            "would": "save this reminder",
+            **_shown(None, note, due),
+        }
+    return {"summary": f"I saved reminder {number}: “{note}”{when}.", "saved": True, **_shown(number, note, due)}
 
 
 def list_reminders(context: ToolContext) -> dict[str, Any]:
@@ -66,7 +73,18 @@ def list_reminders(context: ToolContext) -> dict[str, Any]:
             (context.person,),
         ).fetchall()
     more = {"not_shown": len(rows) - SHOWN} if len(rows) > SHOWN else {}
-    return {"count": len(rows), "reminders": [_shown(*row) for row in rows[:SHOWN]], **more}
+    return {"summary": _sentence(rows), "count": len(rows), "reminders": [_shown(*row) for row in rows[:SHOWN]], **more}
+
+
+def _sentence(rows: list[tuple[int, str, str | None]]) -> str:
+    start = f"You have {counted(len(rows), 'reminder')}"
+    named = [f"{number}. {_brief(text)}{f' ({moment(due)})' if due else ''}" for number, text, due in rows[:SHOWN]]
+    more = [f"and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+    return f"{start}: {'; '.join(named + more)}." if rows else f"{start}."
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= BRIEF else f"{text[: BRIEF - 1].rstrip()}…"
 
 
 def delete_reminder(context: ToolContext, reminder_id: Annotated[int, Field(ge=1, le=10**9)]) -> dict[str, Any]:
@@ -83,7 +101,8 @@ def delete_reminder(context: ToolContext, reminder_id: Annotated[int, Field(ge=1
         if not gone:
             raise ToolError(f"You have no reminder {reminder_id}. List your reminders to see their numbers.")
     outcome = {"would": "delete this reminder"} if context.dry_run else {"deleted": True}
-    return {**outcome, **_shown(reminder_id, *gone[0])}
+    done = "This would delete" if context.dry_run else "I deleted"
+    return {"summary": f"{done} reminder {reminder_id}: “{gone[0][0]}”.", **outcome, **_shown(reminder_id, *gone[0])}
 
 
 def _due(day_text: str | None, time_text: str | None, now: datetime) -> str | None:

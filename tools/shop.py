@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 
 from tools.database import transaction
+from tools.sentences import counted, listed, on_day
 from tools.tool import ToolContext, ToolError
 
 Status = Literal["processing", "shipped", "delivered", "cancelled", "returning"]
@@ -72,7 +73,18 @@ def find_orders(
             " AND (? IS NULL OR instr(product, ?) > 0) ORDER BY order_id DESC",
             (context.person, status, status, product, (product or "").strip().lower().removesuffix("s")),
         ).fetchall()
-    return {"count": len(rows), "orders": [{"order_id": row[0], "product": row[1], "status": row[2]} for row in rows]}
+    return {
+        "summary": _found(rows, status, product),
+        "count": len(rows),
+        "orders": [{"order_id": row[0], "product": row[1], "status": row[2]} for row in rows],
+    }
+
+
+def _found(rows: list[tuple[str, str, str]], status: str | None, product: str | None) -> str:
+    start = f"You have {counted(len(rows), f'{status} order' if status else 'order')}"
+    start += f" of “{product.strip()}”" if product else ""
+    orders = [f"{number} ({name})" if status else f"{number} ({name}, {state})" for number, name, state in rows]
+    return f"{start}: {listed(orders, len(orders))}." if orders else f"{start}."
 
 
 def order_status(context: ToolContext, order_id: OrderId) -> dict[str, Any]:
@@ -85,6 +97,7 @@ def order_status(context: ToolContext, order_id: OrderId) -> dict[str, Any]:
         order = _order(connection, context.person, order_id)
     arrival = {"delivered" if order.status in ("delivered", "returning") else "expected": order.arrival} if order.arrival else {}
     return {
+        "summary": _whereabouts(order),
         "order_id": order.order_id,
         "product": order.product,
         "status": order.status,
@@ -92,6 +105,18 @@ def order_status(context: ToolContext, order_id: OrderId) -> dict[str, Any]:
         **arrival,
         "price": order.price,
     }
+
+
+def _whereabouts(order: _Order) -> str:
+    day = on_day(date.fromisoformat(order.arrival)) if order.arrival else "a day not yet known"
+    state = {
+        "processing": f"is being prepared and should arrive on {day}",
+        "shipped": f"has been shipped and should arrive on {day}",
+        "delivered": f"was delivered on {day}",
+        "cancelled": "was cancelled",
+        "returning": f"was delivered on {day} and is on its way back",
+    }[order.status]
+    return f"Order {order.order_id} ({order.product}) {state}."
 
 
 def request_return(context: ToolContext, order_id: OrderId, reason: Reason) -> dict[str, Any]:
@@ -115,7 +140,15 @@ def request_return(context: ToolContext, order_id: OrderId, reason: Reason) -> d
         connection.execute("UPDATE orders SET status = 'returning' WHERE person = ? AND order_id = ?", key)
         connection.execute("INSERT INTO returns VALUES (?, ?, ?, ?)", (*key, reason, today.isoformat()))
     outcome = {"would": f"request the return of order {order.order_id}"} if context.dry_run else {"status": "returning"}
-    return {"order_id": order.order_id, "product": order.product, "reason": reason, **outcome, "send_back_by": last.isoformat()}
+    done = "This would request the return" if context.dry_run else "I requested the return"
+    return {
+        "summary": f"{done} of order {order.order_id} ({order.product}), to be sent back by {on_day(last)}.",
+        "order_id": order.order_id,
+        "product": order.product,
+        "reason": reason,
+        **outcome,
+        "send_back_by": last.isoformat(),
+    }
 
 
 class _Order(NamedTuple):

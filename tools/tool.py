@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 TIME_LIMIT_S = 5.0
 LOAD_LIMIT_S = 60.0
 MAX_RESULT_BYTES = 8 * 1024
+MAX_SUMMARY_LENGTH = 600
 
 T = TypeVar("T")
 
@@ -71,7 +72,10 @@ class ToolContext:
 
 @dataclass(frozen=True)
 class ToolResult:
-    """What came of a call: either `content` (a JSON object) or `error` (a sentence); never both. `duration_ms` is wall time."""
+    """What came of a call: either `content` (a JSON object) or `error` (a sentence); never both. `duration_ms` is wall time.
+
+    In the content, `summary` is what a person reads: one sentence that answers, made from the other values. It comes first.
+    """
 
     content: dict[str, Any] | None
     error: str | None
@@ -291,8 +295,10 @@ def _capped(content: dict[str, Any]) -> dict[str, Any]:
     if size <= MAX_RESULT_BYTES:
         return typing.cast("dict[str, Any]", json.loads(text))
     keep = MAX_RESULT_BYTES
+    mark = f"the result has {size} bytes; only its beginning is shown"
+    summary = str(content.get("summary", ""))[:MAX_SUMMARY_LENGTH] or f"The result is too long to show: {mark}."
     while True:
-        cut = {"truncated": f"the result has {size} bytes; only its beginning is shown", "beginning": text[:keep]}
+        cut = {"summary": summary, "truncated": mark, "beginning": text[:keep]}
         excess = len(json.dumps(cut, ensure_ascii=False).encode()) - MAX_RESULT_BYTES
         if excess <= 0:
             return cut

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tools.sentences import number
 from tools.tool import ToolError
 
 UnitName = Annotated[str, Field(min_length=1, max_length=40)]
@@ -60,7 +61,13 @@ def convert_units(value: float, from_unit: UnitName, to_unit: UnitName) -> dict[
         raise ToolError(f"{from_unit!r} cannot be converted to {to_unit!r}. Name two plain units of the same kind.") from None
     if not math.isfinite(result):
         raise ToolError(f"{value:g} {from_unit} in {to_unit} is too big a number.")
-    return {"value": _tidy(value), "from_unit": _shown(source), "result": _tidy(result), "to_unit": _shown(target)}
+    return {
+        "summary": f"{number(_tidy(value))} {_said(source, from_unit)} is {number(_tidy(result))} {_said(target, to_unit)}.",
+        "value": _tidy(value),
+        "from_unit": _shown(source),
+        "result": _tidy(result),
+        "to_unit": _shown(target),
+    }
 
 
 _build = threading.Lock()  # protects the first use of units(): building the registry twice at once would double the wait
@@ -106,6 +113,11 @@ def _kind(unit: Any) -> str:
 
 def _shown(unit: Any) -> str:
     return str(unit).replace("degree_", "").replace("_", " ").replace(" ** ", "^").replace(" / ", "/")
+
+
+def _said(unit: Any, text: str) -> str:
+    """The unit in the person's own words, save degrees, whose names come in too many forms to read well in a sentence."""
+    return {"degree_Celsius": "°C", "degree_Fahrenheit": "°F", "kelvin": "K"}.get(str(unit), " ".join(text.split()))
 
 
 def _tidy(value: float) -> int | float:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tools.clock import CityName, DayText
 from tools.days import read_day
 from tools.places import City, find_city
+from tools.sentences import number, on_day
 from tools.tool import ToolContext, ToolError
 
 if TYPE_CHECKING:
@@ -82,12 +83,16 @@ def get_weather(context: ToolContext, city: CityName, date: DayText | None = Non
 def _now(place: City, transport: httpx.BaseTransport | None) -> dict[str, Any]:
     body = _ask(place, {"current": ",".join(name for name in _Current.model_fields if name != "time")}, transport)
     current = _read(_Current, body.get("current"))
+    sky, heat = _SKY.get(current.weather_code, "unknown"), _degrees("temperature", current.temperature_2m)
+    humidity, wind = round(current.relative_humidity_2m), round(current.wind_speed_10m)
+    degrees = f"{heat['temperature_c']} °C ({heat['temperature_f']} °F)"
     return {
+        "summary": _sentence(place, degrees, "now", sky, f"humidity {humidity}%", f"wind {wind} km/h"),
         "city": place.full_name,
-        "weather": _SKY.get(current.weather_code, "unknown"),
-        **_degrees("temperature", current.temperature_2m),
-        "humidity_percent": round(current.relative_humidity_2m),
-        "wind_km_per_h": round(current.wind_speed_10m),
+        "weather": sky,
+        **heat,
+        "humidity_percent": humidity,
+        "wind_km_per_h": wind,
         "time": current.time.replace("T", " "),
         "source": "open-meteo.com",
     }
@@ -100,20 +105,28 @@ def _on(place: City, day: date, transport: httpx.BaseTransport | None) -> dict[s
     code, high, low = daily.weather_code[0], daily.temperature_2m_max[0], daily.temperature_2m_min[0]
     if daily.time[0] != day or code is None or high is None or low is None:
         raise ToolError(f"The weather service has no data for {place.name} on {day.isoformat()}.")
-    rain = daily.precipitation_sum[0]
+    sky, heat = _SKY.get(code, "unknown"), _degrees("high", high) | _degrees("low", low)
+    rain = {} if daily.precipitation_sum[0] is None else {"rain_mm": round(daily.precipitation_sum[0], 1)}
+    degrees = f"{heat['low_c']} to {heat['high_c']} °C ({heat['low_f']} to {heat['high_f']} °F)"
+    wet = [f"{number(amount)} mm of rain" if amount else "no rain" for amount in rain.values()]
     return {
+        "summary": _sentence(place, degrees, f"on {on_day(day)}", sky, *wet),
         "city": place.full_name,
         "date": day.isoformat(),
-        "weather": _SKY.get(code, "unknown"),
-        **_degrees("high", high),
-        **_degrees("low", low),
-        **({} if rain is None else {"rain_mm": round(rain, 1)}),
+        "weather": sky,
+        **heat,
+        **rain,
         "source": "open-meteo.com",
     }
 
 
 def _degrees(name: str, celsius: float) -> dict[str, int]:
     return {f"{name}_c": round(celsius), f"{name}_f": round(celsius * 9 / 5 + 32)}
+
+
+def _sentence(place: City, degrees: str, when: str, *details: str) -> str:
+    known = ", ".join(detail for detail in details if detail != "unknown")
+    return f"In {place.full_name} it is {degrees} {when}{f': {known}' if known else ''}."
 
 
 def _read(model: type[AnswerT], body: object) -> AnswerT:

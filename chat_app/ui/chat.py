@@ -17,7 +17,7 @@ import gradio as gr
 from chat_app.events import Blocked, ConfirmationNeeded, Event, Finished, TextDelta, ToolCalled, ToolReturned
 from chat_app.services import PERSON, Services
 from chat_app.turn import resume_turn, run_turn
-from chat_app.ui import frame, messages, times
+from chat_app.ui import frame, messages, times, toasts
 from flywheel.errors import FlywheelError, NotFound
 from flywheel.store import CATEGORIES, Conversation, Thumb, ToolCall, Turn
 
@@ -137,14 +137,14 @@ class ChatPage:
                 async for shown in self.live(events, [*before, messages.question(text)]):
                     yield gr.skip(), gr.skip(), shown
         except FlywheelError as error:
-            gr.Warning(str(error))
+            toasts.warn(str(error))
             yield text, conversation.id, before
 
     async def decide(self, conversation_id: str | None, approved: bool) -> AsyncIterator[Any]:
         """Go on with the turn that waits for a yes or no."""
         turns = await asyncio.to_thread(self.turns, conversation_id)
         if not turns or turns[-1][0].status != "awaiting":
-            gr.Info("Nothing waits for an answer any more.")
+            toasts.tell("Nothing waits for an answer any more.")
             return
         turn, calls = turns[-1]
         before = [m for old, old_calls in turns[:-1] for m in messages.shown_turn(old, old_calls)]
@@ -154,7 +154,7 @@ class ChatPage:
                 async for update in self.live(events, before + shown, calls):
                     yield update
         except FlywheelError as error:
-            gr.Warning(str(error))
+            toasts.warn(str(error))
 
     async def live(
         self, events: AsyncIterator[Event], before: list[messages.Shown], calls: list[ToolCall] | None = None
@@ -186,27 +186,27 @@ class ChatPage:
         index = event.index if isinstance(event.index, int) else event.index[0]
         turn = messages.turn_at(self.turns(conversation_id), index)
         if turn is None:
-            raise gr.Error("This answer cannot be rated; reload the page.", print_exception=False)
+            raise toasts.refusal("This answer cannot be rated; reload the page.")
         thumb: Thumb | None = "up" if event.liked is True else "down" if event.liked is False else None
         self.services.store.rate(PERSON, turn.id, thumb)
         if thumb == "down":
             return gr.Group(visible=True), turn.id, [], ""
-        gr.Info("Thank you, noted." if thumb else "Your rating is withdrawn.", duration=3)
+        toasts.tell("Thank you, noted." if thumb else "Your rating is withdrawn.")
         return gr.Group(visible=False), None, [], ""
 
     def explain(self, turn_id: str | None, categories: list[str], opinion: str) -> Any:
         """Add reasons and a comment to the thumb down."""
         if turn_id is None:
-            raise gr.Error("Choose an answer with thumb down first.", print_exception=False)
+            raise toasts.refusal("Choose an answer with thumb down first.")
         self.services.store.rate(PERSON, turn_id, "down", categories, opinion or "")
-        gr.Info("Thank you. A reviewer will see it; you will read here when the correction is live.", duration=5)
+        toasts.tell("Thank you. A reviewer will see it; you will read here when the correction is live.", seconds=6)
         return gr.Group(visible=False)
 
     def withdraw(self, turn_id: str | None, conversation_id: str | None) -> tuple[Any, Any]:
         """Take the thumb down back."""
         if turn_id is not None:
             self.services.store.rate(PERSON, turn_id, None)
-            gr.Info("Your rating is withdrawn.", duration=3)
+            toasts.tell("Your rating is withdrawn.")
         return gr.Group(visible=False), self.chatbot(conversation_id)
 
 
@@ -275,9 +275,9 @@ def build(services: Services) -> gr.Blocks:
             settle(event, page, conversation, outputs, box)
         stopped = box.stop(None, None, None, cancels=[asked, picked, *decisions], **QUICK)
         settle(stopped, page, conversation, outputs, box)
-        chatbot.like(page.rate, conversation, [why, rated_turn, reasons, opinion], **QUICK)
-        send.click(page.explain, [rated_turn, reasons, opinion], why, **QUICK)
-        undo.click(page.withdraw, [rated_turn, conversation], [why, chatbot], **QUICK)
+        chatbot.like(page.rate, conversation, [why, rated_turn, reasons, opinion], **PRIVATE)
+        send.click(page.explain, [rated_turn, reasons, opinion], why, **PRIVATE)
+        undo.click(page.withdraw, [rated_turn, conversation], [why, chatbot], **PRIVATE)
         new.click(lambda: page.page(None), None, outputs, **QUICK)
         chatbot.clear(lambda: page.page(None), None, outputs, **QUICK)
         history.input(page.page, history, outputs, **QUICK)

@@ -7,11 +7,14 @@ out of the call. Knows no tool.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
 from flywheel.errors import InputError
+from flywheel.json_records import parse
 from flywheel.store import ToolSchema
 
 YES, NO = "yes", "no"
@@ -36,17 +39,21 @@ def kind(schema: dict[str, Any]) -> str:
     return str(found)
 
 
-def field(name: str, schema: dict[str, Any], needed: bool, value: Any, key: str) -> Any:
-    """The component for one parameter, showing `value`."""
+def field(name: str, schema: dict[str, Any], needed: bool, value: Any, elem_id: str, key: str) -> Any:
+    """The component for one parameter, showing `value` where that fits the schema.
+
+    key: new for every draft. Without one, or with an old one, an empty field would send what stood in the field before it.
+    """
     settings: dict[str, Any] = {
         "label": f"{name}{' *' if needed else ''}",
         "info": schema.get("description"),
+        "elem_id": elem_id,
         "key": key,
-        "elem_id": f"field-{key}",
         "interactive": True,
     }
     if schema.get("enum"):
-        return gr.Dropdown([str(choice) for choice in schema["enum"]], value=None if value is None else str(value), **settings)
+        choices = [str(choice) for choice in schema["enum"]]
+        return gr.Dropdown(choices, value=str(value) if str(value) in choices else None, **settings)
     match kind(schema):
         case "integer":
             return gr.Number(_number(value), precision=0, **_bounds(schema), **settings)
@@ -57,12 +64,18 @@ def field(name: str, schema: dict[str, Any], needed: bool, value: Any, key: str)
                 [YES, NO], value={True: YES, False: NO}.get(value) if isinstance(value, bool) else None, **settings
             )
         case "array":
-            lines = "\n".join(item if isinstance(item, str) else json.dumps(item) for item in value or ())
-            return gr.Textbox(lines, lines=3, placeholder="one item a line", **settings)
+            return gr.Textbox(_lines(value), lines=3, placeholder="one item a line", **settings)
         case "object":
-            return gr.Textbox("" if value is None else json.dumps(value, indent=1), lines=4, placeholder="{}", **settings)
+            text = "" if value is None else json.dumps(value, indent=1, ensure_ascii=False)
+            return gr.Textbox(text, lines=4, placeholder="{}", **settings)
         case _:
             return gr.Textbox("" if value is None else str(value), **settings)
+
+
+def _lines(value: Any) -> str:
+    """A list, one item a line; a model may have written something else than a list."""
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    return "\n".join(item if isinstance(item, str) else json.dumps(item, ensure_ascii=False) for item in items)
 
 
 def _number(value: Any) -> int | float | None:
@@ -74,9 +87,7 @@ def _bounds(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def value_of(name: str, schema: dict[str, Any], raw: Any) -> Any:
-    """What a field holds, typed; None where it was left empty. Raises InputError naming the field."""
-    if raw is None or raw == "":
-        return None
+    """What a filled field holds, typed. Raises InputError naming the field."""
     if schema.get("enum"):
         return next((choice for choice in schema["enum"] if str(choice) == raw), raw)
     match kind(schema):
@@ -88,7 +99,7 @@ def value_of(name: str, schema: dict[str, Any], raw: Any) -> Any:
             return raw == YES
         case "array":
             inner = kind(schema.get("items") or {})
-            return [line if inner == "string" else _json(name, line) for line in str(raw).splitlines() if line.strip()]
+            return [line if inner == "string" else _json(name, line) for line in str(raw).split("\n") if line.strip()]
         case "object":
             return _json(name, str(raw))
         case _:
@@ -96,19 +107,32 @@ def value_of(name: str, schema: dict[str, Any], raw: Any) -> Any:
 
 
 def _json(name: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{name!r} is not valid JSON: {error}") from error
+    value, problem = parse(text)
+    if problem is not None:
+        raise InputError(f"{name!r} is {problem}")
+    return value
 
 
 def arguments_of(tool: ToolSchema, values: list[Any]) -> dict[str, Any]:
-    """The call's arguments from the form's values, in the schema's order. Raises InputError for what is missing."""
-    arguments: dict[str, Any] = {}
-    for (name, schema), raw in zip(properties(tool).items(), values, strict=True):
-        value = value_of(name, schema, raw)
-        if value is not None:
-            arguments[name] = value
-        elif name in required(tool):
+    """The call's arguments from the form's values, in the schema's order. Raises InputError for what is missing or unreadable."""
+    arguments = {name: value_of(name, schema, raw) for (name, schema), raw in _filled(tool, values)}
+    for name in properties(tool):
+        if name in required(tool) and name not in arguments:
             raise InputError(f"{tool['function']['name']}: {name!r} is needed; fill it in")
     return arguments
+
+
+def readable_arguments(tool: ToolSchema, values: list[Any]) -> dict[str, Any]:
+    """The same, of a form that is still being filled in: what is missing or unreadable is left out."""
+    arguments: dict[str, Any] = {}
+    for (name, schema), raw in _filled(tool, values):
+        with suppress(InputError):
+            arguments[name] = value_of(name, schema, raw)
+    return arguments
+
+
+def _filled(tool: ToolSchema, values: list[Any]) -> Iterator[tuple[tuple[str, dict[str, Any]], Any]]:
+    """((name, schema), raw) of the fields that are not empty."""
+    for parameter, raw in zip(properties(tool).items(), values, strict=True):
+        if raw is not None and raw != "":
+            yield parameter, raw

@@ -13,8 +13,8 @@ import gradio as gr
 
 from chat_app.services import PERSON, Services
 from chat_app.turn import tool_context
-from chat_app.ui import forms, frame, messages, times
-from chat_app.ui.review_draft import CALLS, RIGHT, TEXT, Draft, first_reply, response_of
+from chat_app.ui import forms, frame, messages, times, toasts
+from chat_app.ui.review_draft import CALLS, MAX_CALLS, RIGHT, TEXT, Draft, first_reply, response_of
 from flywheel.errors import FlywheelError, InputError
 from flywheel.review import ReviewItem
 from flywheel.store import CATEGORIES, Message
@@ -22,7 +22,6 @@ from flywheel.store import CATEGORIES, Message
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Queued: the page hears that a State has changed, and builds the form anew, from queued events only."""
 MODES = [("The model was right", RIGHT), ("These tool calls", CALLS), ("No tool: these words", TEXT)]
-MAX_CALLS = 5
 
 
 class ReviewPage:
@@ -87,7 +86,7 @@ class ReviewPage:
     async def attempt(self, turn_id: str | None, mode: str, draft: Draft, values: list[Any]) -> tuple[str, str]:
         """Try: (what came of it, the digest of what was tried)."""
         if turn_id is None:
-            raise gr.Error("Open a turn first.", print_exception=False)
+            raise toasts.refusal("Open a turn first.")
         try:
             turn = self.services.store.turn(turn_id)
             response = self.checked(turn_id, response_of(mode, turn, draft, values) or first_reply(turn))
@@ -104,7 +103,7 @@ class ReviewPage:
         A call that returns an error is stored only when the reviewer, having seen the error, says so again.
         """
         if turn_id is None:
-            raise gr.Error("Open a turn first.", print_exception=False)
+            raise toasts.refusal("Open a turn first.")
         turn = self.services.store.turn(turn_id)
         try:
             override = response_of(mode, turn, draft, values)
@@ -119,11 +118,7 @@ class ReviewPage:
         except FlywheelError as error:
             return self.stay(f'<p class="problem" role="alert">{html.escape(str(error))}</p>', tried)
         side = self.services.ledger.example(example_id).side
-        gr.Info(
-            "Stored. It will train the next model."
-            if side == "train"
-            else "Stored. It will examine the next model, not train it."
-        )
+        toasts.tell(f"Stored. It will {'train the next model' if side == 'train' else 'examine the next model, not train it'}.")
         return self.open(self.next_turn(after=turn_id), decided)
 
     @staticmethod
@@ -135,13 +130,13 @@ class ReviewPage:
     def reject(self, turn_id: str | None, decided: bool) -> tuple[Any, ...]:
         """Nothing is to be learned from this turn."""
         if turn_id is not None:
-            self.services.desk.reject(turn_id, PERSON)
+            toasts.refused(lambda: self.services.desk.reject(turn_id, PERSON))
         return self.open(self.next_turn(after=turn_id), decided)
 
     def skip(self, turn_id: str | None, decided: bool) -> tuple[Any, ...]:
         """Leave it to somebody else."""
         if turn_id is not None:
-            self.services.desk.skip(turn_id, PERSON)
+            toasts.refused(lambda: self.services.desk.skip(turn_id, PERSON))
         return self.open(self.next_turn(after=turn_id), decided)
 
 
@@ -200,9 +195,11 @@ def build(services: Services) -> gr.Blocks:
                     with gr.Accordion("The tools that the model saw", open=False):
                         schemas = gr.Code(language="json", interactive=False, max_lines=24, show_label=False)
                     mode = gr.Radio(MODES, label="What would have been right?", elem_id="mode")
+                    form = gr.Column()
                     outcome = gr.HTML(padding=False, elem_id="outcome")
                     shown = [turn_id, draft, tried, queue, about_turn, chatbot, schemas, outcome, work, mode]
-                    correction_form(page, shown, decided)
+                    with form:
+                        correction_form(page, shown, decided)
                     with gr.Row():
                         reject = gr.Button("Reject: nothing to learn", size="sm", elem_id="reject")
                         skip = gr.Button("Skip", size="sm", elem_id="skip")
@@ -215,10 +212,15 @@ def build(services: Services) -> gr.Blocks:
 
 
 def correction_form(page: ReviewPage, shown: list[Any], decided: gr.Checkbox) -> None:
-    """The form of the present draft, built anew when its shape changes, with Try and Approve."""
+    """The form of the present draft, built anew when its shape changes, with Try and Approve.
+
+    Its handlers keep the draft that the form was built from, so that the fields' values are never read by another's shape.
+    """
     turn_id, draft, tried, outcome, mode = shown[0], shown[1], shown[2], shown[7], shown[9]
 
-    @gr.render(inputs=[turn_id, mode, draft], triggers=[draft.change, mode.change])  # type: ignore[untyped-decorator]
+    mode.input(lambda plan: plan and plan.changed(plan.calls), draft, draft, **PRIVATE)
+
+    @gr.render(inputs=[turn_id, mode, draft], triggers=[draft.change])  # type: ignore[untyped-decorator]
     def form(current: str | None, chosen: str, plan: Draft | None) -> None:
         if current is None or plan is None:
             return
@@ -226,11 +228,8 @@ def correction_form(page: ReviewPage, shown: list[Any], decided: gr.Checkbox) ->
         if chosen == CALLS:
             fields = call_fields(plan, draft)
         elif chosen == TEXT:
-            fields = [
-                gr.Textbox(
-                    plan.text, label="The answer", lines=3, elem_id="answer-text", key=f"{plan.key}-text", interactive=True
-                )
-            ]
+            key = f"{plan.key}-text"
+            fields = [gr.Textbox(plan.text, label="The answer", lines=3, elem_id="answer-text", key=key, interactive=True)]
         with gr.Row():
             attempt = gr.Button("Try", elem_id="try")
             approve = gr.Button("Approve", variant="primary", elem_id="approve")
@@ -248,59 +247,64 @@ def correction_form(page: ReviewPage, shown: list[Any], decided: gr.Checkbox) ->
 def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
     """Components of all calls of the draft: for each the tool, then its parameters; changes of shape go back into the draft."""
     fields: list[Any] = []
+    choices: list[tuple[gr.Dropdown, gr.Button]] = []
     names = [tool["function"]["name"] for tool in plan.tools]
     for number, call in enumerate(plan.calls):
         with gr.Group(elem_id=f"call-{number}"):
-            key = f"{plan.key}-{number}"
             label = f"Tool {number + 1}" if number else "Tool"
-            tool = gr.Dropdown(names, value=call["name"], label=label, key=key, elem_id=f"tool-{number}", interactive=True)
+            key = f"{plan.key}-{number}"
+            tool = gr.Dropdown(names, value=call["name"], label=label, elem_id=f"tool-{number}", key=key, interactive=True)
             schema = plan.schema(call["name"])
+            needed, values = forms.required(schema), call["arguments"]
             own = [
-                forms.field(name, part, name in forms.required(schema), call["arguments"].get(name), f"{number}-{name}")
+                forms.field(name, part, name in needed, values.get(name), f"field-{number}-{name}", f"{key}-{name}")
                 for name, part in forms.properties(schema).items()
             ]
             remove = gr.Button("Remove this call", size="sm", visible=len(plan.calls) > 1)
         fields += [tool, *own]
-        tool.input(change_tool(number), [draft, tool], draft, **PRIVATE)
-        remove.click(drop_call(number), draft, draft, **PRIVATE)
+        choices.append((tool, remove))
+    for number, (tool, remove) in enumerate(choices):
+        tool.select(change_tool(plan, number), [tool, *fields], draft, **PRIVATE)
+        remove.click(drop_call(plan, number), fields, draft, **PRIVATE)
     with gr.Accordion("As JSON", open=False):
         raw = gr.Code(
-            json.dumps(plan.calls, indent=1, ensure_ascii=False), language="json", elem_id="raw", max_lines=16, interactive=True
+            json.dumps(plan.calls, indent=1, ensure_ascii=False),
+            language="json",
+            elem_id="raw",
+            key=f"{plan.key}-raw",
+            max_lines=16,
+            interactive=True,
         )
         use = gr.Button("Use this JSON", size="sm", elem_id="use-raw")
     if len(plan.calls) < MAX_CALLS:
         add = gr.Button("Add another call", size="sm", elem_id="add-call")
-        add.click(add_call, [draft, *fields], draft, **PRIVATE)
-    use.click(use_json, [draft, raw], draft, **PRIVATE)
+        add.click(add_call(plan), fields, draft, **PRIVATE)
+    use.click(lambda text: toasts.refused(lambda: plan.with_json(text)), raw, draft, **PRIVATE)
     return fields
 
 
-def change_tool(number: int) -> Any:
-    """The handler that gives call `number` another tool; arguments of the same name are kept."""
+def change_tool(plan: Draft, number: int) -> Any:
+    """The handler that gives call `number` another tool; what was typed under the same names is kept."""
 
-    def handler(plan: Draft, name: str) -> Draft:
-        return plan.with_tool(number, name)
+    def handler(name: str, *values: Any) -> Draft:
+        return plan.filled(list(values), lenient=True).with_tool(number, name)
 
     return handler
 
 
-def drop_call(number: int) -> Any:
+def drop_call(plan: Draft, number: int) -> Any:
     """The handler that removes call `number`."""
 
-    def handler(plan: Draft) -> Draft:
-        return plan.without(number)
+    def handler(*values: Any) -> Draft:
+        return plan.filled(list(values), lenient=True).without(number)
 
     return handler
 
 
-def add_call(plan: Draft, *values: Any) -> Draft:
-    """One more call, keeping what was typed so far."""
-    return plan.filled(list(values), lenient=True).with_call()
+def add_call(plan: Draft) -> Any:
+    """The handler that adds a call, keeping what was typed so far."""
 
+    def handler(*values: Any) -> Draft:
+        return plan.filled(list(values), lenient=True).with_call()
 
-def use_json(plan: Draft, text: str) -> Draft:
-    """Take the calls from JSON."""
-    try:
-        return plan.with_json(text)
-    except InputError as error:
-        raise gr.Error(str(error), print_exception=False, title="That did not work") from error
+    return handler

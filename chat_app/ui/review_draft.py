@@ -5,16 +5,17 @@ Knows the schemas that the model saw; neither Gradio's components nor the store.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chat_app.ui import forms
 from flywheel.database import new_id
 from flywheel.errors import InputError
+from flywheel.json_records import parse
 from flywheel.store import Message, ToolSchema, Turn
 
 RIGHT, CALLS, TEXT = "right", "calls", "text"
+MAX_CALLS = 5
 
 
 def first_reply(turn: Turn) -> Message:
@@ -82,10 +83,9 @@ class Draft:
 
     def with_json(self, text: str) -> Draft:
         """The calls from JSON: a list of {"name", "arguments"}. Raises InputError saying what is wrong."""
-        try:
-            calls = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"not valid JSON: {error}") from error
+        calls, problem = parse(text)
+        if problem is not None:
+            raise InputError(f"this is {problem}")
         calls = calls if isinstance(calls, list) else [calls]
         for call in calls:
             if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not isinstance(call.get("arguments"), dict):
@@ -93,24 +93,21 @@ class Draft:
             self.schema(call["name"])
         if not calls:
             raise InputError("no call in it; to call no tool, choose “No tool: these words”")
+        if len(calls) > MAX_CALLS:
+            raise InputError(f"{len(calls)} calls in it; a turn makes at most {MAX_CALLS}")
         return self.changed([{"name": call["name"], "arguments": call["arguments"]} for call in calls])
 
     def filled(self, values: list[Any], *, lenient: bool = False) -> Draft:
         """The draft with what the form's fields hold, in the order of the form: tool, its parameters, next tool …
 
-        Raises InputError for a field that is missing or unreadable, unless lenient.
+        Raises InputError for a field that is missing or unreadable; lenient leaves it out instead.
         """
+        read = forms.readable_arguments if lenient else forms.arguments_of
         calls, position = [], 0
         for call in self.calls:
             schema = self.schema(call["name"])
             count = len(forms.properties(schema))
-            own = values[position + 1 : position + 1 + count]
-            try:
-                arguments = forms.arguments_of(schema, own)
-            except InputError:
-                if not lenient:
-                    raise
-                arguments = call["arguments"]
+            arguments = read(schema, values[position + 1 : position + 1 + count])
             calls.append({"name": call["name"], "arguments": arguments})
             position += 1 + count
         return replace(self, calls=calls)

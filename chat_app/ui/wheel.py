@@ -15,12 +15,14 @@ import pandas as pd
 
 from chat_app.services import PERSON, Services
 from chat_app.ui import frame, times, wheel_view
-from flywheel.errors import FlywheelError, NotFound
+from chat_app.ui.toasts import refusal, refused, tell
+from flywheel.errors import NotFound
 from flywheel.history import Run
 from flywheel.imports import import_everyday, import_file
 from flywheel.ledger import ImportReport
 
-QUICK: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+QUICK: dict[str, Any] = PRIVATE | {"queue": False}
 SLOW: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
 LOSS_COLORS = {"training": "#0d9488", "validation": "#f97316"}
 EMPTY_LOSSES = pd.DataFrame({"step": [0, 0], "loss": [float("nan")] * 2, "split": ["training", "validation"]})
@@ -99,7 +101,7 @@ class WheelPage:
     def train(self) -> tuple[Any, ...]:
         """Start a run."""
         run = refused(lambda: self.services.wheel.start(PERSON))
-        gr.Info(f"{run.id} has begun.", duration=3)
+        tell(f"{run.id} has begun.")
         return self.whole(run.id)
 
     def cancel(self, run_id: str | None) -> tuple[Any, ...]:
@@ -113,19 +115,19 @@ class WheelPage:
         """A developer promotes a candidate that the gate did not pass."""
         run = self.run(run_id)
         if run is None or run.candidate is None:
-            raise gr.Error("This run has no candidate.", print_exception=False)
+            raise refusal("This run has no candidate.")
         candidate = run.candidate
         if not (reason or "").strip():
-            raise gr.Error("Say why: promoting against the gate needs a reason.", print_exception=False)
+            raise refusal("Say why: promoting against the gate needs a reason.")
         refused(lambda: self.services.wheel.promote(candidate, person=PERSON, reason=reason.strip()))
-        gr.Info(f"{candidate} serves now.")
+        tell(f"{candidate} serves now.")
         return self.whole(run_id)
 
     def reject(self, run_id: str | None, reason: str) -> tuple[Any, ...]:
         """A developer sets a candidate aside."""
         run = self.run(run_id)
         if run is None or run.candidate is None:
-            raise gr.Error("This run has no candidate.", print_exception=False)
+            raise refusal("This run has no candidate.")
         candidate = run.candidate
         refused(
             lambda: self.services.registry.reject(candidate, person=PERSON, reason=(reason or "").strip() or "no reason given")
@@ -135,7 +137,7 @@ class WheelPage:
     def roll_back(self, run_id: str | None) -> tuple[Any, ...]:
         """Let the model serve that served before."""
         model = refused(lambda: self.services.registry.roll_back(person=PERSON, reason="rolled back on the Wheel page"))
-        gr.Info(f"{model} serves again.")
+        tell(f"{model} serves again.")
         return self.whole(run_id)
 
     async def import_upload(self, path: str | None) -> tuple[Any, ...]:
@@ -151,14 +153,6 @@ class WheelPage:
         """Take in the questions that come with the chat."""
         report = await asyncio.to_thread(refused, lambda: import_everyday(self.services.ledger, person=PERSON))
         return report_text(report), wheel_view.stock(self.services.ledger.counts())
-
-
-def refused(action: Any) -> Any:
-    """Run an action; what it refuses becomes the message that the person reads."""
-    try:
-        return action()
-    except FlywheelError as error:
-        raise gr.Error(str(error), print_exception=False, title="That did not work") from error
 
 
 def report_text(report: ImportReport) -> str:
@@ -230,11 +224,11 @@ def build(services: Services) -> gr.Blocks:
         everything = [*moving, *resting]
         blocks.load(page.whole, None, everything, **QUICK)
         timer.tick(page.tick, chosen, everything, **QUICK)
-        train.click(page.train, None, everything, **QUICK)
-        cancel.click(page.cancel, chosen, everything, **QUICK)
-        back.click(page.roll_back, chosen, everything, **QUICK)
-        promote.click(page.promote, [chosen, reason], everything, **QUICK)
-        reject.click(page.reject, [chosen, reason], everything, **QUICK)
+        train.click(page.train, None, everything, **PRIVATE)
+        cancel.click(page.cancel, chosen, everything, **PRIVATE)
+        back.click(page.roll_back, chosen, everything, **PRIVATE)
+        promote.click(page.promote, [chosen, reason], everything, **PRIVATE)
+        reject.click(page.reject, [chosen, reason], everything, **PRIVATE)
         chosen.input(page.whole, chosen, everything, **QUICK)
         upload.upload(page.import_upload, upload, [report, stock], **SLOW)
         starter.click(page.import_starter, None, [report, stock], **SLOW)

@@ -17,7 +17,7 @@ from flywheel.local.chat_format import IGNORED
 TOKENS_AT_ONCE = 2048
 PACKED_TOKENS = 1024
 """The most in one packed row: attention grows with its square."""
-SHAPE_STEP = 32
+SHAPE_STEP = 64
 WORTH_SHARING = 64
 
 

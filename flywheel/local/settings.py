@@ -11,6 +11,8 @@ _DEFAULTS = {
     # Threads that wait by spinning take the other core from whoever has work: serving and training share this machine.
     "OMP_WAIT_POLICY": "PASSIVE",
     "KMP_BLOCKTIME": "0",
+    # The library that multiplies keeps a kernel for every shape it meets, a thousand by default: hundreds of MB in training.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
     # Tokenizers warn, and may lock up, when a process that used their threads starts a child.
     "TOKENIZERS_PARALLELISM": "false",
 }

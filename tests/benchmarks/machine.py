@@ -33,8 +33,9 @@ def facts() -> str:
     line = [f"{cores} cores ({name})", *(f"{flag} {'yes' if flag in flags else 'no'}" for flag in FLAGS)]
     line += [f"{psutil.virtual_memory().total / 1e9:.0f} GB", f"load average at start {load:.1f}"]
     line += [f"Python {sys.version.split()[0]}", f"torch {version('torch')}", f"transformers {version('transformers')}"]
-    busy = "\nOther programs were busy: times are higher than on an idle machine, trust the ratios." if load > BUSY_SHARE * cores else ""
-    return "Machine: " + ", ".join(line) + busy
+    told = "Machine: " + ", ".join(line)
+    busy = load > BUSY_SHARE * cores
+    return told + "\nOther programs were busy: times are higher than on an idle machine, trust the ratios." * busy
 
 
 def _processor() -> tuple[str, set[str]]:

@@ -1,8 +1,8 @@
 """How fast a run's training goes, and in how much memory: `python -m tests.benchmarks.training`.
 
-A small fixed set of rows that offer the 13 shipped tools, trained twice by the recipe of a run: packed behind the prompt beginning
-that the rows share, and padded side by side. Each in a process of its own, without the platform. Losses are shown because they
-must not differ: packing is to change the time only.
+A small fixed set of rows that offer the 13 shipped tools, trained twice by the recipe of a run: packed behind the prompt
+beginning that the rows share, and padded side by side. Each in a process of its own, without the platform. Losses are shown
+because they must not differ by more than rounding does: packing is to change the time only.
 """
 
 from __future__ import annotations
@@ -19,28 +19,36 @@ from flywheel.local.settings import prepare_environment
 
 WAYS = ("packed", "padded")
 CONTEXT = 2048
+LOSSES = {
+    "in_float32": "all rows before training, float32",
+    "first_loss": "first step",
+    "last_loss": "last step",
+    "afterwards": "all rows after training",
+}
 
 
 def measure(way: str, rows: int, epochs: int, threads: int) -> dict[str, Any]:
     """What the child does: train, and say how long it took, what it lost and how much memory it had at most."""
     prepare_environment()
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
     from flywheel.local import packing
-    from flywheel.local.lora import LoraTraining
+    from flywheel.local.lora import LoraTraining, has_bfloat16
 
+    disable_progress_bar()
     if threads:
         torch.set_num_threads(threads)
     if way == "padded":
         packing.WORTH_SHARING = CONTEXT  # no beginning is that long: every row is then treated as one without relatives
-    spec = _spec(epochs)
+    spec, bfloat16 = _spec(epochs), has_bfloat16()
     examples, training = _examples(rows), LoraTraining(spec)
     batches = _batches(examples, spec)
     passes = [part for batch in batches for part in packing.parts(batch)]
     began, losses = time.perf_counter(), []
     for step, batch in enumerate(batches):
         losses.append(training.train(batch, spec.hyperparameters.learning_rate_at(step, len(batches))))
-    seconds = time.perf_counter() - began
+    seconds, peak_bytes = time.perf_counter() - began, _peak_bytes()
     return {
         "seconds": seconds,
         "tokens": sum(len(example.ids) for batch in batches for example in batch),
@@ -48,9 +56,11 @@ def measure(way: str, rows: int, epochs: int, threads: int) -> dict[str, Any]:
         "first_loss": losses[0],
         "last_loss": losses[-1],
         "afterwards": training.validate(examples),
-        "peak_bytes": _peak_bytes(),
+        "peak_bytes": peak_bytes,
+        "in_float32": _loss_in_float32(examples, spec),
         "steps": len(batches),
         "threads": torch.get_num_threads(),
+        "bfloat16": bfloat16,
     }
 
 
@@ -86,6 +96,14 @@ def _batches(examples: list[Any], spec: Any) -> list[list[Any]]:
     return [[examples[row] for row in batch] for batches in epochs for batch in batches]
 
 
+def _loss_in_float32(examples: list[Any], spec: Any) -> float:
+    """The loss before training, in arithmetic whose rounding does not show."""
+    from flywheel.local import lora
+
+    lora.has_bfloat16 = lambda: False
+    return lora.LoraTraining(spec).validate(examples)
+
+
 def _peak_bytes() -> int:
     """The most memory that this process had in its life; what its parent had before is not in it."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
@@ -112,8 +130,8 @@ def report(found: dict[str, dict[str, Any]]) -> str:
         ("tokens computed", packed["computed"], padded["computed"], ratio(packed["computed"], padded["computed"])),
         ("peak RSS, MB", f"{megabytes[0]:.0f}", f"{megabytes[1]:.0f}", ratio(*megabytes)),
     ]
-    for name, words in (("first_loss", "first step"), ("last_loss", "last step"), ("afterwards", "all rows, afterwards")):
-        lines.append((f"loss, {words}", f"{packed[name]:.4f}", f"{padded[name]:.4f}", ratio(packed[name], padded[name])))
+    for name, words in LOSSES.items():
+        lines.append((f"loss, {words}", f"{packed[name]:.5f}", f"{padded[name]:.5f}", ratio(packed[name], padded[name])))
     return table(["training", "packed", "padded (baseline)", "ratio"], lines)
 
 
@@ -134,9 +152,10 @@ def main() -> None:
     for way in WAYS:
         note(f"{way} ...")
         found[way] = _in_child(way, options)
-    packed = found["packed"]
+    steps, threads, bfloat16 = (found["packed"][name] for name in ("steps", "threads", "bfloat16"))
     print(machine)
-    print(f"{options.rows} rows, 13 tools on offer, {options.epochs} epochs, {packed['steps']} steps, threads {packed['threads']}.\n")
+    print(f"{options.rows} rows, 13 tools on offer, {options.epochs} epochs, {steps} steps, torch threads {threads},", end=" ")
+    print(f"arithmetic in {'bfloat16' if bfloat16 else 'float32'}.\n")
     print(report(found))
 
 

@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from tests.browser import find_chromium
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+
+
+expect.set_options(timeout=20_000)
 
 
 class WebApp(NamedTuple):
@@ -92,14 +95,16 @@ def browser() -> Iterator[Browser]:
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open a page; at the end no request may have left the app's address, and no script may have failed."""
     pages: list[Page] = []
-    offsite: list[str] = []
+    offsite: list[Request] = []
     errors: list[str] = []
 
     def go(url: str, **context: Any) -> Page:
         page = browser.new_context(locale="en-US", **context).new_page()
         page.set_default_timeout(20_000)
         origin = "/".join(url.split("/")[:3])
-        page.on("request", lambda r: offsite.append(r.url) if not r.url.startswith((origin, "data:", "blob:")) else None)
+        page.on("request", lambda r: None if r.url.startswith((origin, "data:", "blob:")) else offsite.append(r))
+        # what the page's own policy forbade was never sent
+        page.on("requestfailed", lambda r: offsite.remove(r) if r in offsite and r.failure == "csp" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)
         page.locator("#top").wait_for()
@@ -109,5 +114,14 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     yield go
     for page in pages:
         page.context.close()
-    assert not offsite, offsite
+    assert not offsite, [request.url for request in offsite]
     assert not errors, errors
+
+
+def ask(page: Page, question: str) -> None:
+    """Ask on the Chat page and wait for the end of the answer."""
+    page.locator("#box textarea").fill(question)
+    page.keyboard.press("Enter")
+    expect(page.locator("#chatbot").get_by_text(question).last).to_be_visible()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    expect(page.locator("#box").get_by_role("button", name="Send", exact=True)).to_be_visible()

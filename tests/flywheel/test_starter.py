@@ -136,7 +136,7 @@ def test_frozen_results_have_the_shapes_that_the_tools_give_today(cases: list[di
         assert shape(fresh) == shape(case["result"]), (case, fresh, REFREEZE)
 
 
-def test_results_of_every_tool_are_put_into_sentences(cases: list[dict[str, Any]]) -> None:
+def test_results_of_every_tool_end_in_their_sentence(cases: list[dict[str, Any]]) -> None:
     rows = [row for row in starter.load_replay() if row.tools == starter.shipped_tools()]
     assert len(rows) == len(cases) >= 120
     told = Counter((case["call"]["name"], "error" in case["result"]) for case in cases)
@@ -146,14 +146,12 @@ def test_results_of_every_tool_are_put_into_sentences(cases: list[dict[str, Any]
         _, call, result, answer = row.messages
         TOOLS[case["call"]["name"]].validate(call["tool_calls"][0]["function"]["arguments"])
         assert json.loads(result["content"]) == case["result"] and "\n" not in answer["content"]
-        given = f"{row.question} {json.dumps(call['tool_calls'], ensure_ascii=False)} {result['content']}"
-        numbers = re.findall(r"\d[\d.:-]*\d|\d", answer["content"])
-        assert [number for number in numbers if number not in given.replace("\\", "")] == [], row.messages
-
-
-def test_a_result_of_an_unknown_shape_has_no_sentence() -> None:
-    with pytest.raises(ValueError, match="no sentence for a result of 'calculate' with outcome"):
-        results.sentence("calculate", {}, {"outcome": 3})
+        if "error" not in case["result"]:
+            assert answer["content"] == case["result"]["summary"] != ""
+        elif case["result"]["error"] == results.DECLINED:
+            assert answer["content"] == "All right, I did not do that."
+        else:
+            assert answer["content"] == f"Sorry, that did not work: {case['result']['error']}"
 
 
 def test_old_skills_are_sound_and_mixed() -> None:

@@ -27,8 +27,22 @@ Refuse = Callable[..., str]
 )  # fmt: skip
 def test_sums(ask: Ask, expression: str, result: float) -> None:
     answer = ask("calculate", expression=expression)
-    assert answer == {"expression": expression, "result": result}
+    assert answer == {"summary": answer["summary"], "expression": expression, "result": result}
     assert type(answer["result"]) is type(result)
+
+
+@pytest.mark.parametrize(
+    ("expression", "summary"),
+    [
+        ("15% of 80", "15% of 80 is 12."), ("What is  3 plus 4?", "3 plus 4 is 7."), ("9 times  2 =", "9 times 2 is 18."),
+        ("sqrt(2)", "sqrt(2) is about 1.41421."), ("-2/3", "-2/3 is about -0.666667."), ("1/80000", "1/80000 is 0.0000125."),
+        ("2^16", "2^16 is 65,536."), ("123456.78 + 1", "123456.78 + 1 is 123,457.78."), ("10^20", "10^20 is about 1 × 10^20."),
+        ("5 / 10^9", "5 / 10^9 is about 5 × 10^-9."), ("5 - 5", "5 - 5 is 0."), ("100 * 1000", "100 * 1000 is 100,000."),
+        ("1 + " * 15 + "1", "The result is 16."),
+    ],
+)  # fmt: skip
+def test_the_sentence_repeats_the_sum_and_rounds_the_result(ask: Ask, expression: str, summary: str) -> None:
+    assert ask("calculate", expression=expression)["summary"] == summary
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ Ask = Callable[..., dict[str, Any]]
 
 def test_the_time_elsewhere(ask: Ask) -> None:
     assert ask("local_time", city="Tokyo") == {
-        "city": "Tokyo, Japan", "time": "22:00", "date": "2026-11-24", "weekday": "Tuesday", "time_zone": "Asia/Tokyo",
-        "utc_offset": "+09:00",
+        "summary": "It is 22:00 on Tuesday, 24 November 2026 in Tokyo, Japan.",
+        "city": "Tokyo, Japan", "time": "22:00", "date": "2026-11-24",
+        "weekday": "Tuesday", "time_zone": "Asia/Tokyo", "utc_offset": "+09:00",
     }  # fmt: skip
     assert ask("local_time", city="Auckland")["date"] == "2026-11-25"
     assert ask("local_time", city="paris, texas")["time"] == "07:00"
@@ -46,16 +47,28 @@ def minutes(clock: str) -> int:
 
 def test_the_day_has_a_length_and_defaults_to_today_in_the_city(ask: Ask) -> None:
     answer = ask("sun_times", city="Oslo")
+    assert answer["summary"] == "In Oslo, Norway the sun rises at 08:36 and sets at 15:30 on Tuesday, 24 November 2026."
     assert (answer["date"], answer["day_length"], answer["time_zone"]) == ("2026-11-24", "6 h 54 min", "Europe/Oslo")
     assert ask("sun_times", city="Oslo", date="tomorrow")["date"] == "2026-11-25"
     assert ask("sun_times", city="Oslo", date="friday")["date"] == "2026-11-27"
 
 
 def test_where_the_sun_does_not_set_or_rise(ask: Ask) -> None:
-    assert ask("sun_times", city="Tromsø", date="2026-06-21")["note"] == "The sun does not set on this day."
+    summer = ask("sun_times", city="Tromsø", date="2026-06-21")
+    assert summer["note"] == "The sun does not set on this day."
+    assert summer["summary"] == "In Tromsø, Norway the sun does not set on Sunday, 21 June 2026."
     winter = ask("sun_times", city="Tromsø", date="2026-12-21")
     assert winter["note"] == "The sun does not rise on this day."
     assert "sunrise" not in winter
+    assert winter["summary"] == "In Tromsø, Norway the sun does not rise on Monday, 21 December 2026."
+
+
+def test_the_sentence_tells_the_sun_in_the_order_of_the_day(ask: Ask) -> None:
+    late = ask("sun_times", city="Reykjavik", date="2026-06-21")
+    assert late["sunset"] < late["sunrise"]
+    assert f"the sun sets at {late['sunset']} and rises at {late['sunrise']} on Sunday" in late["summary"]
+    spring = ask("sun_times", city="Tromsø", date="2026-05-17")
+    assert spring["summary"] == f"In Tromsø, Norway the sun rises at {spring['sunrise']} on Sunday, 17 May 2026."
 
 
 def test_errors(refuse: Callable[..., str]) -> None:

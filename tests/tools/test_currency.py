@@ -22,6 +22,17 @@ def test_the_answer_names_the_date_and_the_source_of_the_rate(ask: Ask) -> None:
     assert answer["source"] == "European Central Bank"
     assert (answer["amount"], answer["from_currency"], answer["to_currency"]) == (100, "EUR", "USD")
     assert 50 < answer["result"] < 300
+    day = date.fromisoformat(answer["rate_date"])
+    rate = f"European Central Bank rate of {day.day} {day:%B %Y}"
+    assert answer["summary"] == f"100 EUR is {answer['result']:.2f} USD ({rate})."
+
+
+def test_the_sentence_writes_money_as_people_do(ask: Ask) -> None:
+    yen = ask("convert_currency", amount=99.5, from_currency="GBP", to_currency="JPY")
+    assert yen["summary"].startswith(f"99.50 GBP is {yen['result']:,.2f} JPY (")
+    assert ask("convert_currency", amount=0, from_currency="GBP", to_currency="JPY")["summary"].startswith("0 GBP is 0 JPY (")
+    small = ask("convert_currency", amount=1, from_currency="IDR", to_currency="GBP")
+    assert float(small["summary"].split(" is ")[1].split()[0]) == pytest.approx(small["result"], rel=0.01)
 
 
 def test_there_and_back_again(ask: Ask) -> None:

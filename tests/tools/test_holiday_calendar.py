@@ -32,6 +32,7 @@ def test_this_year_one_month_and_the_next_one(ask: Ask) -> None:
     )
     assert ask("public_holidays", country="Japan", month="12")["holidays"] == []
     assert ask("public_holidays", country="USA", month="next") == {
+        "summary": "The next public holiday in the United States is Thanksgiving Day on Thursday, 26 November 2026, in 2 days.",
         "country": "United States",
         "next_holiday": {"date": "2026-11-26", "weekday": "Thursday", "name": "Thanksgiving Day"},
         "days_from_now": 2,
@@ -41,6 +42,21 @@ def test_this_year_one_month_and_the_next_one(ask: Ask) -> None:
 def test_the_next_one_may_be_in_the_next_year(ask: Ask) -> None:
     assert ask("public_holidays", country="Japan", month="the next")["next_holiday"]["date"] == "2027-01-01"
     assert ask("public_holidays", country="France", month="next", year=2030)["next_holiday"]["date"] == "2030-01-01"
+
+
+def test_the_sentence_names_the_first_and_counts_the_rest(ask: Ask) -> None:
+    year = ask("public_holidays", country="France", year=2025)["summary"]
+    assert year.startswith("There are 11 public holidays in France in 2025: New Year's Day (1 January), Easter Monday (")
+    assert year.endswith(", Assumption Day (15 August) and 3 more.")
+    assert ask("public_holidays", country="Iceland", month="June")["summary"] == (
+        "There is 1 public holiday in Iceland in June 2026: National Day (17 June)."
+    )
+    assert ask("public_holidays", country="Japan", month="12")["summary"] == (
+        "There are no public holidays in Japan in December 2026."
+    )
+    for year_of_new, ahead in ((2026, "in 38 days"), (2030, "today")):
+        said = ask("public_holidays", country="Japan", month="next", year=year_of_new)["summary"]
+        assert said.startswith("The next public holiday in Japan is New Year's Day on ") and said.endswith(f", {ahead}.")
 
 
 def test_parts_of_the_united_kingdom_differ(ask: Ask) -> None:

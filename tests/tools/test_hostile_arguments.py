@@ -75,6 +75,7 @@ def test_right_types_with_hostile_values(tool: Tool, home: Path) -> None:
         assert str(home) not in (result.error or "")
         assert "Traceback" not in (result.error or "")
         assert len(result.text.encode()) <= 8 * 1024
+        assert result.content is None or result.content["summary"].strip()
         outcomes.add(result.error is None)
 
     run()

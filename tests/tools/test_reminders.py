@@ -25,12 +25,15 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_reminder_is_kept_and_listed_by_when_it_is_due(ask: Ask) -> None:
     assert ask("add_reminder", text=" call  Anna ", date="tomorrow", time="3:30 pm") == {
+        "summary": "I saved reminder 1: “call Anna”, due Wednesday, 25 November 2026 at 15:30.",
         "saved": True, "id": 1, "text": "call Anna", "due": "2026-11-25 15:30",
     }  # fmt: skip
-    ask("add_reminder", text="buy milk")
+    assert ask("add_reminder", text="buy milk")["summary"] == "I saved reminder 2: “buy milk”."
     ask("add_reminder", text="pay rent", date="friday")
     ask("add_reminder", text="stretch", time="16:00")
     assert ask("list_reminders") == {
+        "summary": "You have 4 reminders: 4. stretch (Tuesday, 24 November 2026 at 16:00); "
+        "1. call Anna (Wednesday, 25 November 2026 at 15:30); 3. pay rent (Friday, 27 November 2026); 2. buy milk.",
         "count": 4,
         "reminders": [
             {"id": 4, "text": "stretch", "due": "2026-11-24 16:00"},
@@ -48,7 +51,9 @@ def test_a_time_that_is_over_today_means_tomorrow(ask: Ask) -> None:
 def test_a_deleted_reminder_is_gone_and_its_number_is_not_used_again(ask: Ask, refuse: Refuse) -> None:
     ask("add_reminder", text="one")
     ask("add_reminder", text="two")
-    assert ask("delete_reminder", reminder_id=2) == {"deleted": True, "id": 2, "text": "two"}
+    assert ask("delete_reminder", reminder_id=2) == {
+        "summary": "I deleted reminder 2: “two”.", "deleted": True, "id": 2, "text": "two",
+    }  # fmt: skip
     assert "You have no reminder 2" in refuse("delete_reminder", reminder_id=2)
     assert ask("add_reminder", text="three")["id"] == 3
 
@@ -74,7 +79,7 @@ def test_errors(refuse: Refuse, ask: Ask, arguments: dict[str, Any], says: str) 
 def test_a_person_sees_and_deletes_only_their_own(ask: Ask, refuse: Refuse, context: ToolContext) -> None:
     bob = dataclasses.replace(context, person="bob' OR '1'='1")
     ask("add_reminder", text="mine")
-    assert ask("list_reminders", bob) == {"count": 0, "reminders": []}
+    assert ask("list_reminders", bob) == {"summary": "You have no reminders.", "count": 0, "reminders": []}
     assert "You have no reminder 1" in refuse("delete_reminder", bob, reminder_id=1)
     assert ask("add_reminder", bob, text="his")["id"] == 1
     ask("delete_reminder", bob, reminder_id=1)
@@ -84,12 +89,15 @@ def test_a_person_sees_and_deletes_only_their_own(ask: Ask, refuse: Refuse, cont
 def test_a_dry_run_writes_nothing(ask: Ask, refuse: Refuse, context: ToolContext) -> None:
     dry = dataclasses.replace(context, dry_run=True)
     assert ask("add_reminder", dry, text="call", date="tomorrow") == {
+        "summary": "This would save the reminder “call”, due Wednesday, 25 November 2026.",
         "would": "save this reminder", "text": "call", "due": "2026-11-25",
     }  # fmt: skip
     assert "has no text" in refuse("add_reminder", dry, text=" ")
     assert not context.home.exists()
     ask("add_reminder", text="stays")
-    assert ask("delete_reminder", dry, reminder_id=1) == {"would": "delete this reminder", "id": 1, "text": "stays"}
+    assert ask("delete_reminder", dry, reminder_id=1) == {
+        "summary": "This would delete reminder 1: “stays”.", "would": "delete this reminder", "id": 1, "text": "stays",
+    }  # fmt: skip
     assert "no reminder 7" in refuse("delete_reminder", dry, reminder_id=7)
     assert ask("add_reminder", text="second")["id"] == 2
     assert ask("list_reminders")["count"] == 2
@@ -102,7 +110,10 @@ def test_a_long_list_shows_the_first_and_counts_the_rest_and_has_an_end(ask: Ask
         database.executemany("INSERT INTO reminders VALUES (?, ?, ?, ?)", rows)
     database.close()
     answer = ask("list_reminders")
-    assert (answer["count"], len(answer["reminders"]), answer["not_shown"]) == (200, 12, 188)
+    assert (answer["count"], len(answer["reminders"]), answer["not_shown"]) == (200, 8, 192)
+    smiles = f"{'😀' * 59}… (Friday, 1 January 2027)"
+    assert answer["summary"].startswith(f"You have 200 reminders: 2. {smiles}; 3. {smiles}; ")
+    assert answer["summary"].endswith(f"; 9. {smiles}; and 192 more.")
     assert "200 reminders, which is all that fit" in refuse("add_reminder", text="one more")
 
 

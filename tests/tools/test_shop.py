@@ -34,13 +34,39 @@ def test_everybody_starts_with_the_same_eight_orders(ask: Ask, context: ToolCont
 def test_orders_are_found_by_status_and_product(ask: Ask) -> None:
     assert [order["order_id"] for order in ask("find_orders", status="shipped")["orders"]] == ["A1005", "A1004"]
     assert [order["product"] for order in ask("find_orders", product="Shoes")["orders"]] == ["running shoes"]
-    assert ask("find_orders", status="processing", product="shoes") == {"count": 0, "orders": []}
+    assert ask("find_orders", status="processing", product="shoes") == {
+        "summary": "You have no processing orders of “shoes”.", "count": 0, "orders": [],
+    }  # fmt: skip
     assert ask("find_orders", product="%")["count"] == 0
+
+
+def test_the_sentence_names_the_orders(ask: Ask) -> None:
+    every = ask("find_orders")["summary"]
+    assert every.startswith("You have 8 orders: A1008 (hiking backpack, delivered), A1007 (bread knife, cancelled), ")
+    assert every.endswith(" and A1001 (desk lamp, delivered).")
+    shipped = ask("find_orders", status="shipped")["summary"]
+    assert shipped == "You have 2 shipped orders: A1005 (wireless headphones) and A1004 (rain jacket)."
+    assert ask("find_orders", product=" Shoes ")["summary"] == "You have 1 order of “Shoes”: A1002 (running shoes, delivered)."
+
+
+@pytest.mark.parametrize(
+    ("order_id", "summary"),
+    [
+        ("A1002", "Order A1002 (running shoes) was delivered on Saturday, 14 November 2026 and is on its way back."),
+        ("A1003", "Order A1003 (coffee grinder) was delivered on Wednesday, 18 November 2026."),
+        ("A1006", "Order A1006 (yoga mat) is being prepared and should arrive on Sunday, 29 November 2026."),
+        ("A1007", "Order A1007 (bread knife) was cancelled."),
+    ],
+)
+def test_the_sentence_tells_where_an_order_is(ask: Ask, order_id: str, summary: str) -> None:
+    ask("request_return", order_id="A1002", reason="damaged")
+    assert ask("order_status", order_id=order_id)["summary"] == summary
 
 
 @pytest.mark.parametrize("text", ["A1004", "a1004", "1004", "#A1004", " order #1004 "])
 def test_an_order_by_its_number(ask: Ask, text: str) -> None:
     assert ask("order_status", order_id=text) == {
+        "summary": "Order A1004 (rain jacket) has been shipped and should arrive on Wednesday, 25 November 2026.",
         "order_id": "A1004", "product": "rain jacket", "status": "shipped", "ordered": "2026-11-21", "expected": "2026-11-25",
         "price": "119.00 EUR",
     }  # fmt: skip
@@ -55,6 +81,7 @@ def test_orders_arrive_as_time_passes(ask: Ask, context: ToolContext) -> None:
 
 def test_a_return_is_kept(ask: Ask) -> None:
     assert ask("request_return", order_id="A1002", reason="does_not_fit") == {
+        "summary": "I requested the return of order A1002 (running shoes), to be sent back by Monday, 14 December 2026.",
         "order_id": "A1002", "product": "running shoes", "reason": "does_not_fit", "status": "returning",
         "send_back_by": "2026-12-14",
     }  # fmt: skip
@@ -101,6 +128,9 @@ def test_a_dry_run_checks_everything_and_writes_nothing(ask: Ask, refuse: Refuse
     dry = dataclasses.replace(context, dry_run=True)
     answer = ask("request_return", dry, order_id="A1002", reason="damaged")
     assert answer["would"] == "request the return of order A1002"
+    assert answer["summary"] == (
+        "This would request the return of order A1002 (running shoes), to be sent back by Monday, 14 December 2026."
+    )
     assert "status" not in answer
     assert not context.home.exists(), "not even the database is made"
     ask("find_orders")

@@ -232,8 +232,16 @@ def test_an_oversize_result_is_cut_with_a_mark(letter: str) -> None:
     result = run(made(chatty), {"text": "x"})
     assert len(result.text.encode()) <= 8 * 1024
     assert result.content["truncated"].startswith("the result has ")
+    assert result.content["summary"] == f"The result is too long to show: {result.content['truncated']}."
     assert result.content["beginning"].startswith('{"page": "')
     assert len(result.content["beginning"]) > 1000
+
+
+@pytest.mark.parametrize(("length", "kept"), [(17, 17), (50_000, 600)])
+def test_an_oversize_result_keeps_its_summary(length: int, kept: int) -> None:
+    result = run(made(lambda text: {"summary": "\x01" * length, "page": "y" * 50_000}), {"text": "x"})
+    assert result.content["summary"] == "\x01" * kept
+    assert len(result.text.encode()) <= 8 * 1024
 
 
 @pytest.mark.parametrize("value", [{"x": float("nan")}, {"x": object()}, {"x": {1, 2}}, {"x": "\ud800"}])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 
-from tools import TOOLS, Tool
+from tools import TOOLS, Tool, ToolContext
+
+pytest_plugins = ("tool_fixtures",)
 
 EVERY = pytest.mark.parametrize("tool", TOOLS.values(), ids=str)
 
@@ -61,6 +66,35 @@ def test_schemas_are_valid_closed_and_flat(tool: Tool) -> None:
         assert part["type"] in ("string", "integer", "number", "boolean"), name
         assert 5 < len(part["description"]) < 90, name
         assert not {"anyOf", "title", "$ref"} & set(part), name
+
+
+SUCCEEDS: dict[str, dict[str, Any]] = {
+    "calculate": {"expression": "15% of 80"},
+    "convert_units": {"value": 10, "from_unit": "km", "to_unit": "miles"},
+    "convert_currency": {"amount": 100, "from_currency": "EUR", "to_currency": "USD"},
+    "local_time": {"city": "Tokyo"},
+    "get_weather": {"city": "Rome"},
+    "sun_times": {"city": "Oslo"},
+    "public_holidays": {"country": "France", "month": "next"},
+    "find_orders": {},
+    "order_status": {"order_id": "A1004"},
+    "request_return": {"order_id": "A1002", "reason": "damaged"},
+    "add_reminder": {"text": "buy milk"},
+    "list_reminders": {},
+    "delete_reminder": {"reminder_id": 1},
+}
+
+
+@EVERY
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_every_success_has_a_summary_for_people(
+    tool: Tool, dry_run: bool, ask: Callable[..., dict[str, Any]], context: ToolContext
+) -> None:
+    ask("add_reminder", text="to be deleted")
+    answer = ask(tool.name, dataclasses.replace(context, dry_run=dry_run), **SUCCEEDS[tool.name])
+    assert next(iter(answer)) == "summary"
+    assert answer["summary"].startswith("This would ") == (tool.writes and dry_run)
+    assert answer["summary"].endswith(".") and "\n" not in answer["summary"] and 10 < len(answer["summary"]) < 400
 
 
 @EVERY

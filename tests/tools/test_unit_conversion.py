@@ -33,9 +33,24 @@ def test_conversions(ask: Callable[..., dict[str, Any]], value: float, source: s
 
 def test_the_answer_names_the_units_in_full(ask: Callable[..., dict[str, Any]]) -> None:
     assert ask("convert_units", value=2, from_unit="sq ft", to_unit="m²") == {
-        "value": 2, "from_unit": "foot^2", "result": 0.18580608, "to_unit": "meter^2",
+        "summary": "2 sq ft is 0.186 m².", "value": 2, "from_unit": "foot^2", "result": 0.18580608, "to_unit": "meter^2",
     }  # fmt: skip
     assert ask("convert_units", value=20, from_unit="c", to_unit="f")["to_unit"] == "Fahrenheit"
+
+
+@pytest.mark.parametrize(
+    ("value", "source", "target", "summary"),
+    [
+        (10, "km", "miles", "10 km is 6.21 miles."), (72, "degrees  fahrenheit", "c", "72 °F is 22.22 °C."),
+        (999.999, "m", "km", "1,000 m is 1 km."), (-0.5, "sq  ft", "m2", "-0.5 sq ft is -0.0465 m2."),
+        (1, "light year", "km", "1 light year is 9,460,730,500,000 km."), (0, "kg", "lbs", "0 kg is 0 lbs."),
+        (1, "nm", "km", "1 nm is 1 × 10^-12 km."), (2.5e15, "km", "m", "2.5 × 10^15 km is 2.5 × 10^18 m."),
+    ],
+)  # fmt: skip
+def test_the_sentence_has_the_persons_units_and_readable_numbers(
+    ask: Callable[..., dict[str, Any]], value: float, source: str, target: str, summary: str
+) -> None:
+    assert ask("convert_units", value=value, from_unit=source, to_unit=target)["summary"] == summary
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ Refuse = Callable[..., str]
 
 def test_the_weather_now(ask: Ask, service: OpenMeteo) -> None:
     assert ask("get_weather", city="Rome") == {
+        "summary": "In Rome, Italy it is 12 °C (54 °F) now: light rain, humidity 81%, wind 15 km/h.",
         "city": "Rome, Italy", "weather": "light rain", "temperature_c": 12, "temperature_f": 54, "humidity_percent": 81,
         "wind_km_per_h": 15, "time": "2026-11-24 14:00", "source": "open-meteo.com",
     }  # fmt: skip
@@ -34,6 +35,7 @@ def test_the_weather_now(ask: Ask, service: OpenMeteo) -> None:
 
 def test_the_weather_of_a_day(ask: Ask, service: OpenMeteo) -> None:
     assert ask("get_weather", city="Bergen, Norway", date="tomorrow") == {
+        "summary": "In Bergen, Norway it is 7 to 13 °C (44 to 56 °F) on Wednesday, 25 November 2026: light rain, 2.5 mm of rain.",
         "city": "Bergen, Norway", "date": "2026-11-25", "weather": "light rain",
         "high_c": 13, "high_f": 56, "low_c": 7, "low_f": 44,
         "rain_mm": 2.5, "source": "open-meteo.com",
@@ -108,7 +110,14 @@ def test_no_text_of_the_service_reaches_the_model(refuse: Refuse, service: OpenM
 def test_an_unknown_sky_and_a_nan(ask: Ask, refuse: Refuse, service: OpenMeteo) -> None:
     now = {"time": "2026-11-24T14:00", **OpenMeteo.NOW}
     service.enqueue(httpx.Response(200, json={"current": now | {"weather_code": 999}}))
-    assert ask("get_weather", city="Rome")["weather"] == "unknown"
+    unknown = ask("get_weather", city="Rome")
+    assert unknown["weather"] == "unknown"
+    assert unknown["summary"] == "In Rome, Italy it is 12 °C (54 °F) now: humidity 81%, wind 15 km/h."
+    service.enqueue(day(weather_code=[999], precipitation_sum=[None]))
+    bare = "In Rome, Italy it is 7 to 13 °C (44 to 56 °F) on Wednesday, 25 November 2026."
+    assert ask("get_weather", city="Rome", date="tomorrow")["summary"] == bare
+    service.enqueue(day(precipitation_sum=[0.0]))
+    assert ask("get_weather", city="Rome", date="tomorrow")["summary"].endswith(": light rain, no rain.")
     service.enqueue(httpx.Response(200, content=json.dumps({"current": now | {"temperature_2m": float("inf")}})))
     assert "cannot read" in refuse("get_weather", city="Rome")
 

@@ -41,12 +41,13 @@ def call(context: ToolContext) -> Call:
 
 @pytest.fixture
 def ask(call: Call) -> Callable[..., dict[str, Any]]:
-    """As `call`, for calls that succeed: the content."""
+    """As `call`, for calls that succeed: the content, with a summary."""
 
     def run(tool: str, /, *args: Any, **arguments: Any) -> dict[str, Any]:
         result = call(tool, *args, **arguments)
         assert result.error is None, result.error
         assert result.content is not None
+        assert next(iter(result.content)) == "summary" and result.content["summary"].strip()
         return result.content
 
     return run

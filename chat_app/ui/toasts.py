@@ -1,0 +1,39 @@
+"""What pops up for the person: what was done, and what was refused. Gradio shows such texts as HTML, so they are escaped here.
+
+Only a queued event can show them; of an unqueued one nobody hears more than a refusal. Knows no page.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import TypeVar
+
+import gradio as gr
+
+from flywheel.errors import FlywheelError
+
+Result = TypeVar("Result")
+
+
+def tell(text: str, seconds: float = 4) -> None:
+    """Say what was done."""
+    gr.Info(html.escape(text), duration=seconds)
+
+
+def warn(text: str) -> None:
+    """Say what did not work, and go on."""
+    gr.Warning(html.escape(text))
+
+
+def refusal(text: str) -> gr.Error:
+    """To be raised: ends the event with this sentence."""
+    return gr.Error(html.escape(text), print_exception=False, title="That did not work")
+
+
+def refused(action: Callable[[], Result]) -> Result:
+    """Run an action; what it refuses becomes the sentence that the person reads."""
+    try:
+        return action()
+    except FlywheelError as error:
+        raise refusal(str(error)) from error

@@ -1,0 +1,423 @@
+"""What the pages show and read, without a page: cards, thumbs, moments, forms, drafts, and the Wheel page's HTML."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat_app.ui import forms, messages, times, wheel_view
+from chat_app.ui.review_draft import CALLS, MAX_CALLS, RIGHT, TEXT, Draft, first_reply, response_of
+from flywheel.errors import InputError
+from flywheel.history import STAGES, Run
+from flywheel.ledger import Example
+from flywheel.promote import Model, Promotion
+from flywheel.rows import Row
+from flywheel.store import Rating, ToolCall, Turn
+
+EVIL = "<img src=x onerror=alert(1)>\"'&<script>alert(2)</script>"
+MOMENT = "2026-11-24T14:05:00+00:00"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def tool(name: str, required: tuple[str, ...] = (), **properties: dict[str, Any]) -> dict[str, Any]:
+    parameters = {"type": "object", "properties": properties, "required": [*required]}
+    return {"type": "function", "function": {"name": name, "description": name, "parameters": parameters}}
+
+
+WEATHER = tool("get_weather", ("city",), city={"type": "string"}, date={"type": "string"})
+CLOCK = tool("local_time", ("city",), city={"type": "string"})
+SILENT = tool("list_reminders")
+
+
+def turn(question: str = "q", answer: str = "a", status: Any = "answered", name: str = "turn-1", **changes: Any) -> Turn:
+    made = Turn(
+        id=name, conversation_id="conv-1", position=1, person="ann", question=question, context=[], model="m", status=status,
+        tools=[WEATHER, CLOCK, SILENT], messages=[{"role": "user", "content": question}], answer=answer, verdicts=[], timings={},
+        created_at=MOMENT, finished_at=MOMENT,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def call(status: Any = "done", result: Any = None, error: str | None = None, **changes: Any) -> ToolCall:
+    made = ToolCall("call-1", "turn-1", 0, "get_weather", {"city": "Oslo"}, status, result, error, 1500.0)
+    return replace(made, **changes)
+
+
+def calling(*calls: tuple[str, Any]) -> dict[str, Any]:
+    made = [{"id": "c", "type": "function", "function": {"name": name, "arguments": arguments}} for name, arguments in calls]
+    return {"role": "assistant", "content": "", "tool_calls": made}
+
+
+class Reader(HTMLParser):
+    """Tags and text of HTML as a browser takes them."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not any(name.startswith("on") for name, _ in attrs), attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def assert_escaped(markup: str) -> None:
+    reader = Reader(markup)
+    assert not {"img", "script"} & {*reader.tags}, markup
+    assert "alert(1)" in reader.text, "the text is to be shown, not dropped"
+
+
+# messages ------------------------------------------------------------------------------------------------------------
+
+
+@given(JSON)
+def test_text_cannot_leave_its_fence(value: Any) -> None:
+    head, *body, end = messages.fenced({"text": value}).split("\n")
+    fence = head.removesuffix("json")
+    assert head == f"{fence}json" and end == fence and set(fence) == {"`"} and len(fence) >= 3
+    assert not any(fence in line for line in body)
+    assert json.loads("\n".join(body)) == {"text": value}
+
+
+def test_a_result_with_fences_and_one_that_does_not_end() -> None:
+    for hostile in ("```\n# Out\n```", "`" * 40 + "\n<b>", "````json\n" * 3):
+        lines = messages.fenced(hostile).split("\n")
+        assert [line for line in lines if line.strip() == lines[-1]] == [lines[-1]]
+    assert len(messages.fenced("x" * 100_000)) < messages.MAX_RESULT + 20
+
+
+def test_a_card_tells_name_arguments_result_and_duration() -> None:
+    card = messages.card(call(result={"temperature": 3}))
+    assert card["metadata"] == {"title": "✓ get_weather · done", "id": "call-1", "status": "done", "duration": 1.5}
+    assert '"city": "Oslo"' in card["content"] and '"temperature": 3' in card["content"] and "Error" not in card["content"]
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "shown"),
+    [
+        ("proposed", "running", "pending"),
+        ("awaiting", "waiting for you", "done"),
+        ("refused", "refused", "done"),
+        ("declined", "you said no", "done"),
+        ("failed", "failed", "done"),
+    ],
+)
+def test_a_card_tells_what_became_of_the_call(status: Any, words: str, shown: str) -> None:
+    card = messages.card(call(status, error=None if shown == "pending" else "no such city", duration_ms=None))
+    assert words in card["metadata"]["title"] and card["metadata"]["status"] == shown and "duration" not in card["metadata"]
+    assert ("no such city" in card["content"]) is (shown == "done")
+
+
+def test_every_end_of_a_turn_can_be_rated() -> None:
+    ends: dict[Any, str] = {"answered": "a", "failed": "a", "blocked": "a", "stopped": "a\n\n*Stopped.*", "running": "a"}
+    for status, words in ends.items():
+        assert messages.shown_turn(turn(status=status), [])[-1] == messages.answer(words)
+    assert messages.shown_turn(turn(answer="", status="stopped"), [])[-1]["content"] == "*Stopped.*"
+    assert messages.shown_turn(turn(answer="", status="failed"), [])[-1]["content"] == "*No answer.*"
+    assert messages.shown_turn(turn(answer="", status="running"), [])[-1]["content"] == "…"
+    waiting = messages.shown_turn(turn(answer="", status="awaiting"), [call("awaiting")])
+    assert [message["role"] for message in waiting] == ["user", "assistant"]
+
+
+TURNS = st.lists(
+    st.tuples(
+        st.sampled_from(["answered", "stopped", "failed", "blocked", "awaiting"]),
+        st.integers(0, 3),
+        st.sampled_from(["up", "down", None, "unrated"]),
+    ),
+    max_size=6,
+)
+
+
+@given(TURNS)
+def test_thumbs_and_turns_pair_up(drawn: list[tuple[Any, int, Any]]) -> None:
+    turns, ratings = [], {}
+    for number, (status, calls, thumb) in enumerate(drawn):
+        made = turn(name=f"turn-{number}", status=status)
+        turns.append((made, [call()] * max(calls, 1 if status == "awaiting" else 0)))
+        if thumb != "unrated":
+            ratings[made.id] = Rating(made.id, "ann", thumb, [], "", MOMENT, MOMENT)
+    shown = [messages.shown_turn(made, calls) for made, calls in turns]
+    position = 0
+    for (made, _), group in zip(turns, shown, strict=True):
+        for _ in group:
+            assert messages.turn_at(turns, position) == made
+            position += 1
+    assert messages.turn_at(turns, position) is None
+
+    # Gradio counts a thumb for each group of neighbouring assistant messages
+    roles = "".join(message["role"][0] for group in shown for message in group)
+    thumbs = messages.thumbs([made for made, _ in turns], ratings)
+    assert len([group for group in roles.split("u") if group]) == len(thumbs)
+    words = {"up": "Like", "down": "Dislike", None: None, "unrated": None}
+    assert thumbs == [words[thumb] for _, _, thumb in drawn]
+
+
+# times ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "just now"), (59, "just now"), (60, "1 minute"), (3599, "59 minutes"), (7200, "2 hours"), (86400 * 12, "12 days")],
+)
+def test_age(seconds: int, words: str) -> None:
+    assert times.age(MOMENT, datetime.fromisoformat(MOMENT) + timedelta(seconds=seconds)) == words
+
+
+def test_day_and_clock_are_local_time() -> None:
+    then = datetime(2026, 3, 3, 12, tzinfo=UTC).astimezone()
+    days = [times.day(then.isoformat(), then + timedelta(days=ahead)) for ahead in (0, 1, 6, 7)]
+    assert days == ["today", "yesterday", "Tuesday", "3 March 2026"]
+    assert times.clock(then.isoformat()) == f"3 Mar {then:%H:%M}"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "0.0 s"), (9.94, "9.9 s"), (10.4, "10 s"), (59.7, "1 min 0 s"), (125, "2 min 5 s")]
+)
+def test_duration(seconds: float, words: str) -> None:
+    assert times.duration(seconds) == words
+
+
+# forms ---------------------------------------------------------------------------------------------------------------
+
+LINE = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1).filter(str.strip)
+NUMBERS = st.integers(-(2**53), 2**53)
+KINDS: dict[str, tuple[dict[str, Any], st.SearchStrategy[Any]]] = {
+    "string": ({"type": "string"}, st.text(min_size=1)),
+    "silent": ({}, st.text(min_size=1)),
+    "nullable": ({"type": ["null", "string"]}, st.text(min_size=1)),
+    "integer": ({"type": "integer"}, NUMBERS),
+    "number": ({"type": "number"}, st.floats(-1e15, 1e15) | NUMBERS),
+    "boolean": ({"type": "boolean"}, st.booleans()),
+    "enum": ({"type": "string", "enum": ["a", "b c", "ü"]}, st.sampled_from(["a", "b c", "ü"])),
+    "numbers to choose": ({"type": "integer", "enum": [1, 2, 30]}, st.sampled_from([1, 2, 30])),
+    "strings": ({"type": "array", "items": {"type": "string"}}, st.lists(LINE, min_size=1)),
+    "integers": ({"type": "array", "items": {"type": "integer"}}, st.lists(NUMBERS, min_size=1)),
+    "objects": ({"type": "array", "items": {"type": "object"}}, st.lists(st.dictionaries(st.text(), NUMBERS), min_size=1)),
+    "object": ({"type": "object"}, st.dictionaries(st.text(), JSON)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_a_value_survives_the_form(kind: str, data: st.DataObject) -> None:
+    schema, values = KINDS[kind]
+    value = data.draw(values)
+    field = forms.field("x", schema, True, value, "field-0-x", "draft-1-0-x")
+    again = field.preprocess(field.postprocess(field.value))
+    form = tool("f", ("x",), x=schema)
+    assert forms.arguments_of(form, [again]) == {"x": value} == forms.readable_arguments(form, [again])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wrong", ["word", 7, 7.5, True, [1, "a"], {"a": 1}, None, EVIL], ids=repr)
+def test_whatever_a_model_wrote_its_form_opens(kind: str, wrong: Any) -> None:
+    field = forms.field("x", KINDS[kind][0], True, wrong, "field-0-x", "draft-1-0-x")
+    field.preprocess(field.postprocess(field.value))
+
+
+def test_fields_are_named_and_bounded() -> None:
+    bounded = {"type": "integer", "minimum": 1950, "maximum": 2100, "description": "Which"}
+    year = forms.field("year", bounded, True, 2026, "e", "k")
+    assert (year.label, year.info, year.minimum, year.maximum) == ("year *", "Which", 1950, 2100)
+    assert forms.field("year", {"type": "integer"}, False, None, "e", "k").label == "year"
+
+
+def test_an_empty_field_is_left_out_and_a_needed_one_is_named() -> None:
+    assert forms.arguments_of(WEATHER, ["Oslo", ""]) == {"city": "Oslo"}
+    with pytest.raises(InputError, match="get_weather: 'city' is needed"):
+        forms.arguments_of(WEATHER, ["", "today"])
+    assert forms.readable_arguments(WEATHER, [None, "today"]) == {"date": "today"}
+    assert forms.arguments_of(SILENT, []) == {} == forms.arguments_of({"function": {"name": "f"}}, [])  # type: ignore[typeddict-item,arg-type]
+
+
+@pytest.mark.parametrize("text", ["{", "nonsense", "[" * 100_000, '{"a": NaN}', "9" * 5000], ids=lambda text: text[:9])
+def test_broken_json_in_a_field_is_named(text: str) -> None:
+    form = tool("f", x={"type": "object"}, y={"type": "string"})
+    with pytest.raises(InputError, match="'x' is "):
+        forms.arguments_of(form, [text, "kept"])
+    assert forms.readable_arguments(form, [text, "kept"]) == {"y": "kept"}
+
+
+# drafts --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_draft_starts_from_the_first_thing_the_model_said() -> None:
+    asked = turn().messages
+    answered = {"role": "assistant", "content": "It rains."}
+    called = turn(messages=[*asked, calling(("get_weather", {"city": "Oslo"})), answered])
+    assert first_reply(called)["tool_calls"][0] == {
+        "type": "function", "function": {"name": "get_weather", "arguments": {"city": "Oslo"}},
+    }  # fmt: skip
+    assert Draft.of(called).calls == [{"name": "get_weather", "arguments": {"city": "Oslo"}}]
+    spoke = Draft.of(turn(messages=[*asked, answered]))
+    assert (spoke.text, spoke.calls) == ("It rains.", [{"name": "get_weather", "arguments": {}}])
+    assert first_reply(turn(answer="It failed."))["content"] == "It failed."
+
+
+def test_a_draft_of_calls_that_cannot_be_shown() -> None:
+    asked = turn().messages
+    unknown = Draft.of(turn(messages=[*asked, calling(("no_such_tool", {}), ("local_time", "not an object"))]))
+    assert unknown.calls == [{"name": "local_time", "arguments": {}}]
+    assert Draft.of(turn(tools=[])).calls == []
+
+
+def test_a_draft_changes_shape_and_keeps_what_was_typed() -> None:
+    draft = Draft([WEATHER, CLOCK, SILENT], [{"name": "get_weather", "arguments": {}}], "")
+    typed = draft.filled(["get_weather", "Oslo", "today"], lenient=True)
+    clock = typed.with_tool(0, "local_time")
+    assert clock.calls == [{"name": "local_time", "arguments": {"city": "Oslo"}}] and clock.key != draft.key
+    two = clock.with_call()
+    assert [made["name"] for made in two.calls] == ["local_time", "get_weather"]
+    half = two.filled(["local_time", "Bergen", "get_weather", "", "tomorrow"], lenient=True)
+    assert half.calls[1]["arguments"] == {"date": "tomorrow"} and half.key == two.key
+    with pytest.raises(InputError, match="'city' is needed"):
+        two.filled(["local_time", "Bergen", "get_weather", "", "tomorrow"])
+    assert two.without(0).calls == [{"name": "get_weather", "arguments": {}}]
+    with pytest.raises(InputError, match="the model saw no tool 'x'"):
+        draft.with_tool(0, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "no call in it"),
+        ("7", "each call must be"),
+        ('[{"name": "local_time"}]', "each call must be"),
+        ('{"name": "local_time", "arguments": "{}"}', "each call must be"),
+        ('{"name": "rm", "arguments": {}}', "the model saw no tool 'rm'"),
+        ('{"name": "local_time", "arguments": {"city": NaN}}', "not finite"),
+        (json.dumps([{"name": "list_reminders", "arguments": {}}] * (MAX_CALLS + 1)), "6 calls in it"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_broken_calls_as_json_are_named(text: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        Draft.of(turn()).with_json(text)
+
+
+def test_calls_as_json() -> None:
+    one = Draft.of(turn()).with_json('{"name": "local_time", "arguments": {"city": "Oslo"}, "id": "extra"}')
+    assert one.calls == [{"name": "local_time", "arguments": {"city": "Oslo"}}]
+
+
+def test_the_response_that_a_form_makes() -> None:
+    asked, draft = turn(), Draft.of(turn())
+    assert response_of(RIGHT, asked, draft, []) is None
+    assert response_of(TEXT, asked, draft, [" Hello. "]) == {"role": "assistant", "content": "Hello."}
+    with pytest.raises(InputError, match="write the words"):
+        response_of(TEXT, asked, draft, ["  "])
+    made = response_of(CALLS, asked, draft, ["get_weather", "Oslo", None])
+    assert made is not None and made["tool_calls"][0]["function"] == {"name": "get_weather", "arguments": {"city": "Oslo"}}
+
+
+# the Wheel page ------------------------------------------------------------------------------------------------------
+
+
+def run(**changes: Any) -> Run:
+    made = Run(
+        id="run-1", requested_by="ann", created_at=MOMENT, finished_at=None, status="running", outcome=None, stages={},
+        progress={}, job_id=None, candidate=None, current=None, scores=None, verdict=None, error=None,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def suites(value: float, count: int) -> dict[str, Any]:
+    metrics = {"function_name_accuracy": 1.0, "function_name_and_args_accuracy": value, "count": count}
+    return {"suites": {"holdout": metrics}}
+
+
+def test_stages_light_up() -> None:
+    assert Reader(wheel_view.stages(None)).tags.count("li") == len(STAGES)
+    done = {"status": "done", "started_at": MOMENT, "finished_at": "2026-11-24T14:07:05+00:00", "detail": {}}
+    stages: Any = {"curate": done, "train": {"status": "running", "started_at": MOMENT, "detail": {}}}
+    markup = wheel_view.stages(run(stages=stages, progress={"percent": 41.6, "eta_seconds": 75, "message": EVIL}))
+    assert 'aria-label="Curate: done"' in markup and "2 min 5 s" in markup
+    assert 'value="42"' in markup and "about 1 min 15 s left" in markup and 'aria-label="Gate: waiting"' in markup
+    assert_escaped(wheel_view.stages(run(stages=stages, progress={"percent": 1, "message": EVIL})))
+    ended = done | {"status": "failed"}
+    assert "<small>failed</small>" in wheel_view.stages(run(stages={"train": ended}))
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "words"),
+    [
+        ("queued", None, "waits for its turn"),
+        ("running", None, "is running"),
+        ("succeeded", "promoted", "passed the gate"),
+        ("succeeded", "rejected", "rejected"),
+        ("succeeded", "waiting", "Your decision"),
+        ("failed", None, "failed: "),
+        ("cancelled", None, "cancelled: "),
+    ],
+)
+def test_the_headline_says_where_a_run_stands(status: Any, outcome: Any, words: str) -> None:
+    markup = wheel_view.headline(run(status=status, outcome=outcome, error=EVIL, candidate=EVIL))
+    assert words in Reader(markup).text and not {"img", "script"} & {*Reader(markup).tags}
+
+
+def test_scores_stand_side_by_side() -> None:
+    assert "after the evaluation" in wheel_view.scores(None)
+    scores = {"base": suites(0.25, 8), "current": None, "candidate": suites(0.75, 8)}
+    text = Reader(wheel_view.scores(run(scores=scores))).text
+    assert "Held-out questions n=8" in text and "0.25–0.75" in text and "Old skills n=0" in text
+
+
+def test_losses_have_a_fixed_shape() -> None:
+    assert wheel_view.losses([]) is None
+    frame = wheel_view.losses([("train", 1, 2.5), ("validation", 2, 2.25)])
+    assert frame is not None and frame.to_dict("list") == {
+        "step": [1, 2], "loss": [2.5, 2.25], "split": ["training", "validation"],
+    }  # fmt: skip
+
+
+def test_every_text_on_the_wheel_page_is_escaped() -> None:
+    row = Row([{"role": "user", "content": EVIL}, calling((EVIL, {EVIL: EVIL}))], [])
+    example = Example("e", row, "import", "g", "train", None, None, None, None, None, MOMENT)
+    manifest = {
+        "digest": EVIL, "counts": {"split": {EVIL: 3}}, "overlap": 0, "exclusions": [{"reason": EVIL}], "missing": [EVIL],
+    }  # fmt: skip
+    evil = run(id=EVIL, status="failed", error=EVIL, verdict={"verdict": EVIL, "reasons": [EVIL]})
+    for markup in (
+        wheel_view.headline(evil),
+        wheel_view.verdict(evil),
+        wheel_view.dataset(manifest),
+        wheel_view.examples([example]),
+        wheel_view.runs([evil]),
+        wheel_view.models([Model(EVIL, "base", EVIL, "candidate", MOMENT)], "other"),
+        wheel_view.promotions([Promotion(1, EVIL, None, "promote", EVIL, EVIL, None, MOMENT)]),
+    ):
+        assert_escaped(markup)
+
+
+def test_nothing_yet_is_said_in_words() -> None:
+    empty = [wheel_view.headline(None), wheel_view.dataset(None), wheel_view.examples([]), wheel_view.runs([])]
+    empty += [wheel_view.models([], ""), wheel_view.promotions([])]
+    assert all(" yet" in Reader(markup).text for markup in empty)
+    assert wheel_view.verdict(None) == ""
+
+
+def test_stock_and_history_count() -> None:
+    text = Reader(wheel_view.stock({"correction": 2, "thumb_up": 1, "import": 30, "new": 4})).text
+    assert text.startswith("33 examples (2 corrections, 1 approved thumbs up, 30 imported)") and "4 new" in text
+    ended = run(status="succeeded", outcome="promoted", scores={"current": suites(0.5, 4), "candidate": suites(0.75, 4)})
+    assert "0.50 → 0.75" in wheel_view.runs([ended])
