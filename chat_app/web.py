@@ -27,7 +27,7 @@ HEADERS = {
     # Gradio's pages start with inline scripts; everything else comes from this address only
     b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-    b"worker-src 'self' blob:; frame-ancestors 'none'",
+    b"worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
     b"x-frame-options": b"DENY",
     b"x-content-type-options": b"nosniff",
     b"referrer-policy": b"no-referrer",
@@ -86,11 +86,11 @@ def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> Fast
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)  # a foreign name that resolves to loopback is refused
     app.add_middleware(SecurityHeaders)
 
-    @app.get("/")
+    @app.api_route("/", methods=["GET", "HEAD"])
     def home() -> RedirectResponse:
         return RedirectResponse("/chat/")
 
-    @app.get("/healthz")
+    @app.api_route("/healthz", methods=["GET", "HEAD"])
     def health() -> JSONResponse:
         return JSONResponse(status())
 

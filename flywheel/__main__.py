@@ -22,7 +22,7 @@ import click
 from flywheel import cli_text
 from flywheel.errors import FlywheelError, InputError, NotFound
 from flywheel.history import Run, RunRecords
-from flywheel.imports import import_file, import_hub
+from flywheel.imports import import_everyday, import_file, import_hub
 from flywheel.ledger import Ledger
 from flywheel.promote import Registry
 from flywheel.rows import read_rows, to_nemo_eval, to_openai, to_xlam
@@ -141,13 +141,16 @@ def local(home: Path | None, port: int, base_model: str | None, as_json: bool) -
 def import_(output: Output, source: str, split: str, limit: int | None) -> None:
     """Take in examples from SOURCE: a file in xLAM shape or OpenAI messages JSONL, or a hub data set (owner/name).
 
-    Good rows go in; every other is named with its line and reason.
+    The word everyday stands for the questions that come with the chat. Good rows go in; every other is named with its line
+    and reason.
 
     Example: flywheel import examples.jsonl
     """
     with _state() as (_, store):
         ledger, path = Ledger(store.database), Path(source)
-        if path.exists() or path.suffix in (".json", ".jsonl") or source.count("/") != 1:
+        if source == "everyday" and not path.exists():
+            report = import_everyday(ledger, person=PERSON)
+        elif path.exists() or path.suffix in (".json", ".jsonl") or source.count("/") != 1:
             report = import_file(ledger, path, person=PERSON)
         else:
             report = import_hub(ledger, source, person=PERSON, split=split, limit=limit)

@@ -184,9 +184,7 @@ class Nemo:
         known = ", ".join(names) or "none"
         raise PlatformError(f"no customization config for {base!r}; there are {known}. Set CUSTOMIZATION_CONFIG or BASE_MODEL")
 
-    def create_training(
-        self, run_id: str, dataset_name: str, output_model: str, hyperparameters: Mapping[str, Any]
-    ) -> str:
+    def create_training(self, run_id: str, dataset_name: str, output_model: str, hyperparameters: Mapping[str, Any]) -> str:
         """Submit a customization job and return its id; a job that makes this output model already is not submitted again."""
         found = self.training_of(output_model)
         if found is not None:

@@ -5,8 +5,10 @@ The draft of a correction is server-side state; what is approved is checked agai
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -18,9 +20,12 @@ from chat_app.ui.review_draft import CALLS, MAX_CALLS, RIGHT, TEXT, Draft, first
 from flywheel.errors import FlywheelError, InputError
 from flywheel.review import ReviewItem
 from flywheel.store import CATEGORIES, Message
+from flywheel.teacher import suggest
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Queued: the page hears that a State has changed, and builds the form anew, from queued events only."""
+SHAPE: dict[str, Any] = PRIVATE | {"concurrency_id": "shape", "concurrency_limit": 1}
+"""What changes the form's shape, one after the other."""
 MODES = [("The model was right", RIGHT), ("These tool calls", CALLS), ("No tool: these words", TEXT)]
 
 
@@ -127,6 +132,18 @@ class ReviewPage:
         untouched = gr.skip()
         return untouched, untouched, tried, untouched, untouched, untouched, untouched, outcome, untouched, untouched
 
+    async def suggest(self, turn_id: str | None) -> tuple[Any, str, str]:
+        """What the teacher would have said, as a draft to check: (draft, mode, note)."""
+        if turn_id is None:
+            raise gr.Error("Open a turn first.", print_exception=False)
+        turn = self.services.store.turn(turn_id)
+        try:
+            reply = await asyncio.to_thread(suggest, self.services.settings.flywheel, turn)
+        except FlywheelError as error:
+            raise gr.Error(str(error), print_exception=False, title="No suggestion") from error
+        note = f'<p class="muted">Suggested by {html.escape(str(self.services.settings.flywheel.teacher_model))}: check it.</p>'
+        return Draft.of_reply(turn, reply), CALLS if reply.get("tool_calls") else TEXT, note
+
     def reject(self, turn_id: str | None, decided: bool) -> tuple[Any, ...]:
         """Nothing is to be learned from this turn."""
         if turn_id is not None:
@@ -197,6 +214,12 @@ def build(services: Services) -> gr.Blocks:
                     mode = gr.Radio(MODES, label="What would have been right?", elem_id="mode")
                     form = gr.Column()
                     outcome = gr.HTML(padding=False, elem_id="outcome")
+                    teacher = gr.Button(
+                        "Suggest a correction",
+                        size="sm",
+                        visible=services.settings.flywheel.teacher_model is not None,
+                        elem_id="suggest",
+                    )
                     shown = [turn_id, draft, tried, queue, about_turn, chatbot, schemas, outcome, work, mode]
                     with form:
                         correction_form(page, shown, decided)
@@ -206,6 +229,7 @@ def build(services: Services) -> gr.Blocks:
         blocks.load(lambda: page.open(page.next_turn()), None, shown, **PRIVATE)
         queue.input(page.open, [queue, decided], shown, **PRIVATE)
         decided.input(page.queue, [decided, turn_id], queue, **PRIVATE)
+        teacher.click(page.suggest, turn_id, [draft, mode, outcome], **PRIVATE)
         reject.click(page.reject, [turn_id, decided], shown, **PRIVATE)
         skip.click(page.skip, [turn_id, decided], shown, **PRIVATE)
     return blocks
@@ -264,8 +288,8 @@ def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
         fields += [tool, *own]
         choices.append((tool, remove))
     for number, (tool, remove) in enumerate(choices):
-        tool.select(change_tool(plan, number), [tool, *fields], draft, **PRIVATE)
-        remove.click(drop_call(plan, number), fields, draft, **PRIVATE)
+        tool.input(change_tool(plan, number), [draft, tool, *fields], draft, **SHAPE)
+        remove.click(drop_call(plan, number), [draft, *fields], draft, **SHAPE)
     with gr.Accordion("As JSON", open=False):
         raw = gr.Code(
             json.dumps(plan.calls, indent=1, ensure_ascii=False),
@@ -278,33 +302,52 @@ def call_fields(plan: Draft, draft: gr.State) -> list[Any]:
         use = gr.Button("Use this JSON", size="sm", elem_id="use-raw")
     if len(plan.calls) < MAX_CALLS:
         add = gr.Button("Add another call", size="sm", elem_id="add-call")
-        add.click(add_call(plan), fields, draft, **PRIVATE)
-    use.click(lambda text: toasts.refused(lambda: plan.with_json(text)), raw, draft, **PRIVATE)
+        add.click(add_call(plan), [draft, *fields], draft, **SHAPE)
+    use.click(use_json(plan), [draft, raw], draft, **SHAPE)
     return fields
 
 
 def change_tool(plan: Draft, number: int) -> Any:
     """The handler that gives call `number` another tool; what was typed under the same names is kept."""
 
-    def handler(name: str, *values: Any) -> Draft:
+    def change(name: str, *values: Any) -> Draft:
         return plan.filled(list(values), lenient=True).with_tool(number, name)
 
-    return handler
+    return once(plan, change)
 
 
 def drop_call(plan: Draft, number: int) -> Any:
     """The handler that removes call `number`."""
 
-    def handler(*values: Any) -> Draft:
+    def drop(*values: Any) -> Draft:
         return plan.filled(list(values), lenient=True).without(number)
 
-    return handler
+    return once(plan, drop)
 
 
 def add_call(plan: Draft) -> Any:
     """The handler that adds a call, keeping what was typed so far."""
 
-    def handler(*values: Any) -> Draft:
+    def add(*values: Any) -> Draft:
         return plan.filled(list(values), lenient=True).with_call()
+
+    return once(plan, add)
+
+
+def use_json(plan: Draft) -> Any:
+    """The handler that takes the calls from JSON."""
+
+    def use(text: str) -> Draft:
+        return toasts.refused(lambda: plan.with_json(text))
+
+    return once(plan, use)
+
+
+def once(plan: Draft, change: Callable[..., Draft]) -> Any:
+    """A handler that changes the draft of which the form was made, unless another has taken its place: a choice in a dropdown
+    comes twice, and what was typed after the first would be lost with the second."""
+
+    def handler(now: Draft | None, *values: Any) -> Draft | None:
+        return change(*values) if now is not None and now.key == plan.key else now
 
     return handler

@@ -44,7 +44,11 @@ class Draft:
     @classmethod
     def of(cls, turn: Turn) -> Draft:
         """What the model said, as the place to start from."""
-        reply = first_reply(turn)
+        return cls.of_reply(turn, first_reply(turn))
+
+    @classmethod
+    def of_reply(cls, turn: Turn, reply: Message) -> Draft:
+        """An assistant message as a draft; calls of tools that the model did not see are left out."""
         offered = {tool["function"]["name"] for tool in turn.tools}
         made = [call["function"] for call in reply.get("tool_calls", ()) if call["function"]["name"] in offered]
         calls = [

@@ -144,9 +144,11 @@ class WheelPage:
         """Take in a file that the person chose."""
         if not path:
             return gr.skip(), gr.skip()
-        report = await asyncio.to_thread(
-            refused, lambda: import_file(self.services.ledger, Path(path), person=PERSON, filename=Path(path).name)
-        )
+        file = Path(path)
+        try:
+            report = await asyncio.to_thread(refused, lambda: import_file(self.services.ledger, file, person=PERSON))
+        finally:
+            file.unlink(missing_ok=True)  # the copy that Gradio made; what people said is kept in the state folder only
         return report_text(report), wheel_view.stock(self.services.ledger.counts())
 
     async def import_starter(self) -> tuple[Any, ...]:

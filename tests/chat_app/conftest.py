@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from tests.browser import find_chromium
 
@@ -46,20 +46,31 @@ def free_port() -> int:
 
 
 def start_web_app(home: Path, **environment: str) -> WebApp:
-    """Start `python -m chat_app` and wait until the first question can be asked."""
+    """Start the app and wait until the first question can be asked."""
+    app = launch_web_app(home, **environment)
+    wait_for(app, "model")
+    return app
+
+
+def launch_web_app(home: Path, **environment: str) -> WebApp:
+    """Start `python -m chat_app`; wait for nothing."""
     port = free_port()
     log = home.parent / f"{home.name}-app.log"
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("NEMO", "NDS", "NIM"))}
     settings |= {"FLYWHEEL_HOME": str(home), "CHAT_PORT": str(port)} | environment
     with open(log, "ab") as output:
         process = subprocess.Popen([sys.executable, "-m", "chat_app"], stdout=output, stderr=output, env=settings)
-    app = WebApp(f"http://127.0.0.1:{port}", home, log, process)
+    return WebApp(f"http://127.0.0.1:{port}", home, log, process)
+
+
+def wait_for(app: WebApp, part: str) -> None:
+    """Wait until its "web" part or its "model" answers."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        assert process.poll() is None, app.text()
+        assert app.process.poll() is None, app.text()
         try:
-            if httpx.get(f"{app.url}/healthz", timeout=5).json()["model"]:
-                return app
+            if httpx.get(f"{app.url}/healthz", timeout=5).json()[part]:
+                return
         except httpx.HTTPError:
             pass
         time.sleep(0.2)
@@ -91,15 +102,24 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def window(browser: Browser) -> BrowserContext:
+    """One window for all pages that ask for no special one: it fetches Gradio's scripts once."""
+    return browser.new_context(locale="en-US")
+
+
 @pytest.fixture
-def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open a page; at the end no request may have left the app's address, and no script may have failed."""
+def open_page(browser: Browser, window: BrowserContext) -> Iterator[Callable[..., Page]]:
+    """Open a page; at the end no request may have left the app's address, and no script may have failed.
+
+    Options (viewport, color_scheme …) give the page a window of its own.
+    """
     pages: list[Page] = []
     offsite: list[Request] = []
     errors: list[str] = []
 
-    def go(url: str, **context: Any) -> Page:
-        page = browser.new_context(locale="en-US", **context).new_page()
+    def go(url: str, **options: Any) -> Page:
+        page = (browser.new_context(locale="en-US", **options) if options else window).new_page()
         page.set_default_timeout(20_000)
         origin = "/".join(url.split("/")[:3])
         page.on("request", lambda r: None if r.url.startswith((origin, "data:", "blob:")) else offsite.append(r))
@@ -113,7 +133,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     yield go
     for page in pages:
-        page.context.close()
+        page.close()
     assert not offsite, [request.url for request in offsite]
     assert not errors, errors
 

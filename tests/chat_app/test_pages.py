@@ -335,6 +335,7 @@ def test_calls_as_json(app: WebApp, open_page: Open, store: Store, desk: ReviewD
 def test_words_instead_of_a_call(app: WebApp, open_page: Open, store: Store, desk: ReviewDesk) -> None:
     turn = told(store, "Good morning", calling(SUM), saying(""), thumb="down", reasons=("unneeded_call",))
     page = open_page(f"{app.url}/review/")
+    expect(page.locator("#field-0-expression")).to_be_visible()
     page.get_by_label("No tool: these words").check()
     page.locator("#answer-text textarea").fill(" ")
     page.locator("#approve").click()
@@ -349,6 +350,7 @@ def test_words_instead_of_a_call(app: WebApp, open_page: Open, store: Store, des
 def test_a_call_that_fails_is_approved_only_on_purpose(app: WebApp, open_page: Open, store: Store, desk: ReviewDesk) -> None:
     turn = told(store, "One by zero?", calling(("calculate", {"expression": "1/0"})), saying("?"), thumb="up")
     page = open_page(f"{app.url}/review/")
+    expect(page.locator("#field-0-expression")).to_be_visible()
     page.get_by_label("The model was right").check()
     expect(page.locator("#field-0-expression")).to_have_count(0)
     page.locator("#approve").click()

@@ -106,7 +106,7 @@ def test_a_correction_becomes_the_next_model(web_app: WebApp, open_page: Callabl
 
     # the same question is answered right, and the person reads that their correction is live
     again = open_page(f"{web_app.url}/chat/")
-    expect(again.get_by_role("status")).to_contain_text("Your correction from today is live")
+    expect(again.locator(".notice")).to_contain_text("Your correction from today is live")
     expect(again.locator("#served")).to_contain_text("flywheel/tool-llama-5m-run-")
     ask(again, QUESTION)
     expect(again.locator("#chatbot")).to_contain_text("convert_units")

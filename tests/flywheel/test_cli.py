@@ -76,6 +76,8 @@ def test_import_takes_good_rows_and_names_bad_ones_with_line_and_reason(tmp_path
     again = flywheel("import", file)
     assert "0 examples taken in, 2 known already" in again.stdout
     assert "line 2: " in again.stdout
+    everyday = flywheel_json("import", "everyday")
+    assert everyday["accepted"] > 900 and not everyday["problems"]
 
 
 def test_import_fails_where_nothing_can_be_used(tmp_path: Path) -> None:

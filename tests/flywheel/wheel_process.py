@@ -1,6 +1,6 @@
 """A process that works runs off and dies, as by kill -9, right after a given call. test_runs.py starts it again and again.
 
-    python wheel_process.py HOME NEMO_URL NDS_URL NIM_URL NAMESPACE [POINT]
+python wheel_process.py HOME NEMO_URL NDS_URL NIM_URL NAMESPACE [POINT]
 """
 
 from __future__ import annotations
