@@ -13,7 +13,8 @@ ROOMS = ("chat_app", "flywheel", "tools")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 PURE = {"flywheel.curate", "flywheel.gate"}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
-TO_THE_APP = "database errors history imports json_records ledger platform promote review runs settings starter store teacher".split()
+TO_THE_APP = "database errors history imports json_records ledger platform promote review runs settings".split()
+TO_THE_APP += ["starter", "store", "teacher"]
 
 
 def name_of(path: Path) -> str:

@@ -27,6 +27,8 @@ MODEL_EVENTS: dict[str, Any] = PRIVATE | {"concurrency_limit": 16, "concurrency_
 UPDATES_PER_SECOND = 8
 SHOWN_TURNS = 40
 SHOWN_EXAMPLES = 4
+SHOW_END = "() => { const log = document.querySelector('#chatbot [role=log]'); setTimeout(() => log.scrollTo(0, 1e9), 200); }"
+"""Who asks wants to see the answer, wherever they had scrolled to."""
 
 
 class ChatPage:
@@ -225,7 +227,7 @@ def build(services: Services) -> gr.Blocks:
         chatbot = gr.Chatbot(
             elem_id="chatbot",
             show_label=False,
-            height="58vh",
+            height="max(380px, calc(100dvh - 290px))",
             layout="bubble",
             buttons=["copy"],
             allow_tags=False,
@@ -260,6 +262,7 @@ def build(services: Services) -> gr.Blocks:
         tools_panel(services)
 
         outputs = [conversation, chatbot, confirm, confirm_text, model_line, notice, history, why]
+        box.submit(None, None, None, js=SHOW_END)
         asked = box.submit(page.ask, [box, conversation], [box, conversation, chatbot], **MODEL_EVENTS)
         chosen = chatbot.example_select(example_text, None, box, **QUICK)
         picked = chosen.then(page.ask, [box, conversation], [box, conversation, chatbot], **MODEL_EVENTS)

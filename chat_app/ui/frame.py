@@ -50,4 +50,6 @@ def header(current: str) -> gr.HTML:
     )
     brand = f'<span class="brand">{WHEEL_ICON}Flywheel Chat</span>'
     who = '<span class="who" title="On this machine\'s own address there is no sign-in.">This machine · all roles</span>'
-    return gr.HTML(f'<header id="top">{brand}<nav aria-label="Pages">{links}</nav>{who}</header>', padding=False)
+    return gr.HTML(
+        f'<header id="top" class="on-{current.lower()}">{brand}<nav aria-label="Pages">{links}</nav>{who}</header>', padding=False
+    )

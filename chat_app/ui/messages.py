@@ -53,13 +53,13 @@ def card(call: ToolCall) -> Shown:
 
 
 def question(text: str) -> Shown:
-    """What the person said."""
-    return {"role": "user", "content": text}
+    """What the person said, to the letter: it is no Markdown."""
+    return {"role": "user", "content": re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)}
 
 
 def answer(text: str) -> Shown:
-    """What the assistant says."""
-    return {"role": "assistant", "content": text}
+    """What the assistant says, as Markdown; in a sum like 2*3*4 the stars are no emphasis."""
+    return {"role": "assistant", "content": text if "`" in text else re.sub(r"(?<=[\w)])\*(?=[\w(])", r"\\*", text)}
 
 
 def shown_turn(turn: Turn, calls: Sequence[ToolCall]) -> list[Shown]:

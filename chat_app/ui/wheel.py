@@ -56,7 +56,7 @@ class WheelPage:
             wheel_view.losses(self.services.records.losses(run.id)) if run else None,
             wheel_view.scores(run),
             wheel_view.verdict(run),
-            gr.Row(visible=waiting),
+            gr.Column(visible=waiting),
             gr.Button(interactive=active is None),
             gr.Button(visible=active is not None),
             self.served_line(),
@@ -159,15 +159,16 @@ class WheelPage:
 
 def report_text(report: ImportReport) -> str:
     """What became of a file."""
-    known = f", {report.known} were there already" if report.known else ""
-    head = f"<p><b>{html.escape(report.filename)}</b>: {report.accepted} examples imported{known}.</p>"
+    known = f", {report.known} known before" if report.known else ""
+    count = f"{report.accepted} example{'' if report.accepted == 1 else 's'}"
+    head = f"<p><b>{html.escape(report.filename)}</b>: {count} imported{known}.</p>"
     if not report.problems:
         return head
     shown = "".join(
         f"<li>line {item['line']}: {html.escape(str(item['reason']))}</li>" for item in report.problems[:SHOWN_PROBLEMS]
     )
     more = f"<li>and {len(report.problems) - SHOWN_PROBLEMS} more</li>" if len(report.problems) > SHOWN_PROBLEMS else ""
-    return f"{head}<p>{len(report.problems)} rows were left out:</p><ul class=problems>{shown}{more}</ul>"
+    return f"{head}<p>Rows that were left out: {len(report.problems)}</p><ul class=problems>{shown}{more}</ul>"
 
 
 def build(services: Services) -> gr.Blocks:
@@ -201,10 +202,11 @@ def build(services: Services) -> gr.Blocks:
             with gr.Column(min_width=320):
                 scores = gr.HTML(padding=False, elem_id="scores")
                 verdict = gr.HTML(padding=False, elem_id="verdict")
-                with gr.Row(visible=False) as decision:
-                    reason = gr.Textbox(label="Reason", elem_id="reason", max_length=500, scale=3)
-                    promote = gr.Button("Promote anyway", variant="primary", elem_id="promote", scale=1)
-                    reject = gr.Button("Reject", elem_id="reject", scale=1)
+                with gr.Column(visible=False) as decision:
+                    reason = gr.Textbox(label="Reason", elem_id="reason", max_length=500)
+                    with gr.Row():
+                        promote = gr.Button("Promote anyway", variant="primary", size="md", elem_id="promote", min_width=120)
+                        reject = gr.Button("Reject", size="md", elem_id="reject", min_width=120)
         with gr.Accordion("Import examples", open=False, elem_id="import"):
             gr.Markdown("A file in xLAM shape (`query`, `tools`, `answers`) or OpenAI messages, one JSON object a line.")
             with gr.Row():

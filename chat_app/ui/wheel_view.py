@@ -124,8 +124,8 @@ def verdict(run: Run | None) -> str:
 def stock(counts: dict[str, int]) -> str:
     """How many examples there are, and how many no run has used."""
     total = counts["correction"] + counts["thumb_up"] + counts["import"]
-    kinds = f"{counts['correction']} corrections, {counts['thumb_up']} approved thumbs up, {counts['import']} imported"
-    return f"<p><b>{total} examples</b> ({kinds}); <b>{counts['new']} new</b> since the last run.</p>"
+    kinds = f"corrections {counts['correction']}, approved thumbs up {counts['thumb_up']}, imported {counts['import']}"
+    return f"<p><b>{total} example{'' if total == 1 else 's'}</b> ({kinds}); <b>{counts['new']} new</b> since the last run.</p>"
 
 
 def dataset(manifest: dict[str, Any] | None) -> str:

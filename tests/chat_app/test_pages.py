@@ -390,10 +390,10 @@ def test_files_are_imported(app: WebApp, open_page: Open, tmp_path: Path) -> Non
 
     file.set_input_files(tmp_path / "good.jsonl")
     expect(report).to_contain_text("good.jsonl: 3 examples imported.")
-    expect(page.locator("main")).to_contain_text("3 imported")
+    expect(page.locator("main")).to_contain_text("imported 3)")
     page.get_by_label("Clear").click()
     file.set_input_files(tmp_path / "<b>bad.jsonl")
-    expect(report).to_contain_text("1 examples imported, 1 were there already")
+    expect(report).to_contain_text("1 example imported, 1 known before.")
     expect(report).to_contain_text(re.compile("line 2: .*expression"))
     expect(report).to_contain_text("line 3: not JSON")
     page.get_by_label("Clear").click()
@@ -485,4 +485,4 @@ def test_the_pages_with_the_real_platform(web_app: WebApp, open_page: Open) -> N
     review.locator("#approve").click()
     expect(review.get_by_text("Stored. It will train the next model.")).to_be_visible()
     wheel.reload()
-    expect(wheel.locator("main")).to_contain_text("1 examples (1 corrections")
+    expect(wheel.locator("main")).to_contain_text("1 example (corrections 1")

@@ -418,6 +418,6 @@ def test_nothing_yet_is_said_in_words() -> None:
 
 def test_stock_and_history_count() -> None:
     text = Reader(wheel_view.stock({"correction": 2, "thumb_up": 1, "import": 30, "new": 4})).text
-    assert text.startswith("33 examples (2 corrections, 1 approved thumbs up, 30 imported)") and "4 new" in text
+    assert text.startswith("33 examples (corrections 2, approved thumbs up 1, imported 30)") and "4 new" in text
     ended = run(status="succeeded", outcome="promoted", scores={"current": suites(0.5, 4), "candidate": suites(0.75, 4)})
     assert "0.50 → 0.75" in wheel_view.runs([ended])
