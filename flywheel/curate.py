@@ -38,7 +38,7 @@ COPIED_ROWS = 100
 """A lone correction among hundreds of imported rows is seen once an epoch and drowned by them. It is therefore copied, at most
 three times and only while all copies together stay within a hundred rows: many corrections carry themselves. The copies keep
 the order of the tools: an application offers them in one order, and rows that share it train together at little cost."""
-MIN_REPLAY, MAX_REPLAY = 100, 400
+MIN_REPLAY, MAX_REPLAY = 40, 400
 MIN_VALIDATION_REPLAY = 20
 
 T = TypeVar("T")

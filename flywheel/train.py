@@ -46,7 +46,7 @@ NVIDIA_RECIPE = Recipe(epochs=2, batch_size=16, learning_rate=1e-4, adapter_dim=
 
 LOCAL_ROW_PASSES = 2000
 """How many rows, counted once for each pass over them, the small base sees in one training: a few minutes on two cores."""
-LOCAL_EPOCHS = (3, 10)
+LOCAL_EPOCHS = (3, 8)
 
 
 def recipe_for(base_model: str, rows: int) -> Recipe:

@@ -54,7 +54,9 @@ def card(call: ToolCall) -> Shown:
 
 def question(text: str) -> Shown:
     """What the person said, to the letter: it is no Markdown."""
-    return {"role": "user", "content": re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)}
+    plain = re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)
+    indented = re.sub(r"(?m)^[ \t]+", lambda spaces: "\N{NO-BREAK SPACE}" * len(spaces[0]), plain)
+    return {"role": "user", "content": indented}
 
 
 def answer(text: str) -> Shown:

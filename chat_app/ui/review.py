@@ -61,7 +61,8 @@ class ReviewPage:
         shown = [*context_of(item), *messages.shown_turn(item.turn, item.calls)]
         draft = Draft.of(item.turn)
         schemas = json.dumps(item.turn.tools, indent=1, ensure_ascii=False)
-        mode = CALLS if draft.calls else TEXT
+        liked = {rating.thumb for rating in item.ratings} == {"up"}
+        mode = RIGHT if liked else CALLS if draft.calls else TEXT
         return turn_id, draft, None, rows, about(item), shown, schemas, "", gr.Column(visible=True), mode
 
     # deciding --------------------------------------------------------------------------------------------------------
@@ -135,12 +136,12 @@ class ReviewPage:
     async def suggest(self, turn_id: str | None) -> tuple[Any, str, str]:
         """What the teacher would have said, as a draft to check: (draft, mode, note)."""
         if turn_id is None:
-            raise gr.Error("Open a turn first.", print_exception=False)
+            raise toasts.refusal("Open a turn first.")
         turn = self.services.store.turn(turn_id)
         try:
             reply = await asyncio.to_thread(suggest, self.services.settings.flywheel, turn)
         except FlywheelError as error:
-            raise gr.Error(str(error), print_exception=False, title="No suggestion") from error
+            raise toasts.refusal(str(error)) from error
         note = f'<p class="muted">Suggested by {html.escape(str(self.services.settings.flywheel.teacher_model))}: check it.</p>'
         return Draft.of_reply(turn, reply), CALLS if reply.get("tool_calls") else TEXT, note
 
@@ -160,7 +161,8 @@ class ReviewPage:
 def context_of(item: ReviewItem) -> list[messages.Shown]:
     """The earlier messages that the model saw, without the tools' part."""
     texts = [message for message in item.turn.context if message.get("content") and message["role"] in ("user", "assistant")]
-    return [{"role": message["role"], "content": str(message["content"])} for message in texts]
+    show = {"user": messages.question, "assistant": messages.answer}
+    return [show[message["role"]](str(message["content"])) for message in texts]
 
 
 def about(item: ReviewItem) -> str:

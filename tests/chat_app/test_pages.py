@@ -22,13 +22,14 @@ from flywheel.review import ReviewDesk
 from flywheel.store import Store, Turn
 from tests.chat_app.conftest import WebApp, ask, start_web_app, stop_web_app
 from tests.fakes import NimReply, ScriptedNim
-from tests.flywheel.feedback import calling, finished_turn, saying
+from tests.flywheel.feedback import finished_turn, saying
 from tools import TOOLS
 
 SUM = ("calculate", {"expression": "12 * 3"})
 REMIND = NimReply(calls=(("add_reminder", '{"text": "call Anna", "time": "9:00"}'),))
 SCHEMAS = [tool.schema for tool in TOOLS.values()]
 Open = Callable[..., Page]
+FAULTS = Path(__file__).with_name("faults.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +203,7 @@ def test_what_a_model_writes_is_no_page(chat: Page, nim: ScriptedNim) -> None:
     chat.locator("#box textarea").fill(hostile)
     chat.keyboard.press("Enter")
     expect(chat.locator("#chatbot .bot")).to_contain_text("Done.")
+    expect(chat.locator("#chatbot .user")).to_have_text(hostile)
     rest(chat)
     chat.locator("#chatbot").get_by_role("button", name=re.compile("calculate")).click()
     expect(chat.locator("#chatbot pre, #chatbot code").first).to_contain_text("onerror=alert(1)")
@@ -211,6 +213,15 @@ def test_a_failing_model_server_is_a_sentence(chat: Page, nim: ScriptedNim) -> N
     nim.enqueue(*[NimReply(status=500, body="{}")] * 2)
     ask(chat, "Anything?")
     expect(chat.locator("#chatbot")).to_contain_text("The model server failed at this question. Ask again in a moment.")
+
+
+def test_who_asks_is_shown_the_end(chat: Page, nim: ScriptedNim) -> None:
+    nim.enqueue("A line.\n\n" * 60, "The last line.")
+    ask(chat, "A long answer, please")
+    log = chat.locator("#chatbot [role=log]")
+    log.evaluate("log => log.scrollTo(0, 0)")
+    ask(chat, "And a short one")
+    expect(chat.get_by_text("The last line.")).to_be_in_viewport()
 
 
 # Review --------------------------------------------------------------------------------------------------------------
@@ -223,6 +234,15 @@ def desk(store: Store) -> ReviewDesk:
     for item in opened.queue():
         opened.skip(item.turn_id, "test")
     return opened
+
+
+def calling(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    """An assistant message with tool calls, as a turn stores it."""
+    made = [
+        {"id": f"call-{number}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for number, (name, arguments) in enumerate(calls)
+    ]
+    return {"role": "assistant", "content": "", "tool_calls": made}
 
 
 def told(store: Store, question: str, *replies: Any, thumb: Any = None, reasons: tuple[str, ...] = (), **how: Any) -> Turn:
@@ -350,9 +370,7 @@ def test_words_instead_of_a_call(app: WebApp, open_page: Open, store: Store, des
 def test_a_call_that_fails_is_approved_only_on_purpose(app: WebApp, open_page: Open, store: Store, desk: ReviewDesk) -> None:
     turn = told(store, "One by zero?", calling(("calculate", {"expression": "1/0"})), saying("?"), thumb="up")
     page = open_page(f"{app.url}/review/")
-    expect(page.locator("#field-0-expression")).to_be_visible()
-    page.get_by_label("The model was right").check()
-    expect(page.locator("#field-0-expression")).to_have_count(0)
+    expect(page.get_by_label("The model was right")).to_be_checked()  # as it was praised
     page.locator("#approve").click()
     expect(page.locator("#outcome")).to_contain_text("divides by zero")
     expect(page.locator("#outcome")).to_contain_text("Press Approve again")
@@ -365,6 +383,9 @@ def test_a_call_that_fails_is_approved_only_on_purpose(app: WebApp, open_page: O
 def test_trying_a_call_that_writes_writes_nothing(app: WebApp, open_page: Open, store: Store, desk: ReviewDesk) -> None:
     told(store, "Note it", calling(("add_reminder", {"text": "buy milk"})), saying("Noted."), thumb="up")
     page = open_page(f"{app.url}/review/")
+    expect(page.locator("#field-0-text")).to_have_count(0)
+    page.get_by_label("These tool calls").check()
+    expect(page.locator("#field-0-text textarea")).to_have_value("buy milk")
     page.locator("#try").click()
     expect(page.locator("#outcome")).to_contain_text('"would": "save this reminder"')
 
@@ -461,6 +482,37 @@ def test_a_run_that_waits_for_a_decision(app: WebApp, open_page: Open, store: St
     page.locator("#reject").click()
     expect(page.locator("#headline")).to_contain_text("rejected by local: too few rows")
     expect(page.locator("#promote")).to_be_hidden()
+
+
+# every page ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390), ("light", 390)])
+def test_the_pages_can_be_read_and_used(
+    app: WebApp, open_page: Open, store: Store, nim: ScriptedNim, desk: ReviewDesk, scheme: str, width: int
+) -> None:
+    """Nothing is wider than the window, no text too faint, no button without a name or too small to hit."""
+    window = {"color_scheme": scheme, "viewport": {"width": width, "height": 840}}
+    told(store, "What time is it?", calling(("local_time", {"city": "Oslo"})), saying("Noon. `12:00`"), thumb="down")
+    nim.enqueue(REMIND)
+    chat = open_page(f"{app.url}/chat/", **window)
+    ask(chat, "Remind me")
+    thumb(chat, "Dislike").last.click()
+    chat.locator("#chatbot").get_by_role("button", name=re.compile("local_time")).click()
+    expect(chat.locator("#chatbot")).to_contain_text('"city"')
+    expect(chat.get_by_text("What was wrong?")).to_be_visible()
+    chat.get_by_role("button", name="What I can do").click()
+    review = open_page(f"{app.url}/review/", **window)
+    review.locator("#try").click()
+    review.get_by_role("button", name="As JSON").click()
+    expect(review.locator("#outcome")).to_contain_text("local_time returned")
+    wheel = open_page(f"{app.url}/wheel/", **window)
+    for name in ("Import examples", "What it was trained on", "History"):
+        wheel.get_by_role("button", name=name).click()
+    expect(wheel.locator("#models")).to_contain_text("meta/llama")
+    for page in (chat, review, wheel):
+        assert page.evaluate(FAULTS) == [], page.url
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, page.url
 
 
 # with the real local platform ----------------------------------------------------------------------------------------

@@ -124,6 +124,13 @@ def test_a_card_tells_what_became_of_the_call(status: Any, words: str, shown: st
     assert ("no such city" in card["content"]) is (shown == "done")
 
 
+def test_a_question_is_no_markdown_and_an_answer_is() -> None:
+    written = messages.question("2*3*4 <b>\n    `x` #1 \\ é 语")["content"]
+    assert written == "2\\*3\\*4 \\<b\\>\n" + "\N{NO-BREAK SPACE}" * 4 + "\\`x\\` \\#1 \\\\ é 语"
+    assert messages.answer("**2*3*4** is *24*, (1)*(2)")["content"] == "**2\\*3\\*4** is *24*, (1)\\*(2)"
+    assert messages.answer("`2*3*4`")["content"] == "`2*3*4`"
+
+
 def test_every_end_of_a_turn_can_be_rated() -> None:
     ends: dict[Any, str] = {"answered": "a", "failed": "a", "blocked": "a", "stopped": "a\n\n*Stopped.*", "running": "a"}
     for status, words in ends.items():

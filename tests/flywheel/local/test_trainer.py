@@ -135,7 +135,7 @@ def test_losses_of_a_seeded_run_stay_what_they_are(tmp_path: Path, base: Path) -
     losses = [value for _, value in points(folder, "train_loss")]
     # bfloat16 or float32, as the processor allows: they differ by less than 0.005.
     assert losses == pytest.approx(
-        [8.052, 7.975, 7.906, 7.890, 7.877, 7.865, 7.850, 7.807, 7.741, 7.685, 7.703, 7.689, 7.661, 7.635, 7.643], abs=0.01
+        [8.049, 7.987, 7.915, 7.885, 7.876, 7.862, 7.845, 7.800, 7.741, 7.697, 7.690, 7.689, 7.655, 7.638, 7.648], abs=0.01
     )
     plan = folder.events()[0]
     assert (plan["total_steps"], plan["steps_per_epoch"], plan["training_rows"], plan["validation_rows"]) == (15, 5, 20, 4)
@@ -143,10 +143,10 @@ def test_losses_of_a_seeded_run_stay_what_they_are(tmp_path: Path, base: Path) -
 
 def test_the_adapter_is_the_one_of_the_best_validation(tmp_path: Path, base: Path) -> None:
     # A rate that overshoots: later epochs are worse than an earlier one.
-    folder = make_job(tmp_path / "job", base, learning_rate=0.3, epochs=4)
+    folder = make_job(tmp_path / "job", base, learning_rate=0.1, epochs=12)
     assert train(folder)
     checks = points(folder, "val_loss")
-    assert [step for step, _ in checks] == [4, 9, 14, 19]
+    assert [step for step, _ in checks] == list(range(4, 60, 5))
     best = min(value for _, value in checks)
     assert best < checks[-1][1]
     saved = load_file(folder.adapter / "adapter_model.safetensors")
