@@ -86,7 +86,7 @@ class Policy:
     """
 
     alpha: float = 0.05
-    old_skills_margin: float = 5.0
+    old_skills_margin: float = 10.0  # of 80 rows, chance alone moves five or six points; a closer look needs a larger exam
     tool_rows: int = 20
 
 

@@ -283,13 +283,11 @@ def test_the_queue_and_its_end(app: WebApp, open_page: Open, store: Store, desk:
     expect(rows).to_have_text([re.compile(word) for word in ("blamed", "broken", "praised", "unrated")])
     expect(rows.first).to_contain_text("thumb down: wrong tool, other")
     expect(page.locator("#about")).to_contain_text("Thumb down: wrong tool, other — “not <b>this</b>”")
-    form = page.locator("#field-0-expression textarea, #answer-text textarea")
-    for number, (button, values) in enumerate(
-        [("#reject", ["12 * 3"]), ("#skip", ["1/0"]), ("#reject", []), ("#skip", ["Yes."])]
-    ):
+    form = page.locator("#field-0-expression textarea")
+    for number, (button, values) in enumerate([("#reject", ["12 * 3"]), ("#skip", ["1/0"]), ("#reject", []), ("#skip", [""])]):
         expect(rows).to_have_count(4 - number)
         expect(rows.first.locator("input")).to_be_checked()
-        expect(form).to_have_count(len(values))  # a click while the form is being built may get lost in Gradio
+        expect(form).to_have_count(len(values))  # Gradio may lose a click while the form is being built
         for value in values:
             expect(form).to_have_value(value)
         page.locator(button).click()
