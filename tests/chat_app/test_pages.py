@@ -491,7 +491,7 @@ def test_a_run_that_waits_for_a_decision(app: WebApp, open_page: Open, store: St
 # every page ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390), ("light", 390)])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_the_pages_can_be_read_and_used(
     app: WebApp, open_page: Open, store: Store, nim: ScriptedNim, desk: ReviewDesk, scheme: str, width: int
 ) -> None:
