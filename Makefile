@@ -10,7 +10,7 @@ chat: $(STAMP)          ## start the local platform and the web app
 
 test: $(STAMP) check    ## style, types, and every test, the slow and the browser ones included
 	@$(VENV)/bin/python -m tests.browser
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -6,6 +6,8 @@ of what the pages show.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -22,6 +24,9 @@ from chat_app.services import PERSON, Services
 from chat_app.ui import chat, frame, review, wheel
 
 PAGES: dict[str, Callable[[Services], gr.Blocks]] = {"/chat": chat.build, "/review": review.build, "/wheel": wheel.build}
+
+READING_SECONDS = 0.2
+"""In which a browser surely has read what was sent to it; longer on a slow line, where a click may still get lost."""
 
 HEADERS = {
     # Gradio's pages start with inline scripts; everything else comes from this address only
@@ -47,6 +52,32 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, sender if scope["type"] == "http" else send)
+
+
+class EventsAfterClosing:
+    """Answer a new event only when the browser has had time to read that the stream of the earlier ones is closed.
+
+    Gradio's page opens no new stream while it takes the old one to be open: an event begun in that moment would run, but the page
+    would never hear of it, and the button that was clicked would stay dead.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app, self._closed = app, 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def stream(message: Message) -> None:
+            if b'"close_stream"' in message.get("body", b""):
+                self._closed = time.monotonic()
+            await send(message)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await asyncio.sleep(self._closed + READING_SECONDS - time.monotonic())
+            await send(message)
+
+        path = scope["path"] if scope["type"] == "http" else ""
+        sender = stream if path.endswith("/queue/data") else answer if path.endswith("/queue/join") else send
+        await self._app(scope, receive, sender)
 
 
 class OriginGuard:
@@ -81,6 +112,7 @@ def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> Fast
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     origins = services.settings.origins
     hosts = [origin.removeprefix("http://").rsplit(":", 1)[0] for origin in origins]
+    app.add_middleware(EventsAfterClosing)
     app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_credentials=True, allow_methods=["GET", "POST"])
     app.add_middleware(OriginGuard, allowed=origins)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)  # a foreign name that resolves to loopback is refused

@@ -91,9 +91,9 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     stop_web_app(app)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
+    """Headless Chromium, per module: Playwright runs an event loop in this thread, and other tests call `asyncio.run`."""
     path = find_chromium()
     assert path, "run `python -m tests.browser` first: it installs Chromium or says how"
     with sync_playwright() as playwright:
@@ -102,7 +102,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def window(browser: Browser) -> BrowserContext:
     """One window for all pages that ask for no special one: it fetches Gradio's scripts once."""
     return browser.new_context(locale="en-US")

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from flywheel.store import Store
 from tests.chat_app.conftest import WebApp
+from tests.conftest import fix_sides
 from tools import TOOLS
 
 QUESTION = "How many miles is 10 km?"
@@ -62,6 +64,10 @@ def ask(page: Page, question: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(480)
 def test_a_correction_becomes_the_next_model(web_app: WebApp, open_page: Callable[..., Page], tmp_path: Path) -> None:
+    store = Store(web_app.home / "flywheel.db")
+    fix_sides(store.database)
+    store.close()
+
     # somebody asks, and gets no conversion
     chat = open_page(f"{web_app.url}/chat/")
     ask(chat, QUESTION)
@@ -90,12 +96,12 @@ def test_a_correction_becomes_the_next_model(web_app: WebApp, open_page: Callabl
 
     # a developer imports further examples, one of them broken, and turns the wheel
     file = tmp_path / "units.jsonl"
-    file.write_text("\n".join([*examples(140), '{"messages": "nonsense"}']) + "\n", encoding="utf-8")
+    file.write_text("\n".join([*examples(74), '{"messages": "nonsense"}']) + "\n", encoding="utf-8")
     wheel = open_page(f"{web_app.url}/wheel/")
     wheel.get_by_role("button", name="Import examples").click()
     wheel.locator("#import-file input[type=file]").set_input_files(file)
-    expect(wheel.locator("#import-report")).to_contain_text("156 examples imported")
-    expect(wheel.locator("#import-report")).to_contain_text("line 157")
+    expect(wheel.locator("#import-report")).to_contain_text("90 examples imported")
+    expect(wheel.locator("#import-report")).to_contain_text("line 91")
     wheel.locator("#train").click()
     for stage in ("Curate", "Upload", "Train", "Evaluate", "Gate", "Promote"):
         expect(wheel.get_by_label(f"{stage}: done")).to_be_visible(timeout=300_000)

@@ -16,7 +16,9 @@ from lamps import lamp_row
 
 from flywheel.__main__ import main
 from flywheel.rows import read_rows, to_openai
-from tests.conftest import Platform
+from flywheel.settings import Settings
+from flywheel.store import Store
+from tests.conftest import Platform, fix_sides
 
 ECHO = {
     "type": "function",
@@ -48,6 +50,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+def same_sides(home: Path) -> None:
+    """Fix the sides in this state folder."""
+    store = Store(Settings(home=home).prepare().store_path)
+    fix_sides(store.database)
+    store.close()
 
 
 def flywheel(*arguments: str | Path, code: int = 0) -> Result:
@@ -153,13 +162,16 @@ def test_every_command_shows_an_example() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(480)
-def test_from_import_to_promotion_and_back(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_import_to_promotion_and_back(
+    platform: Platform, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NEMO_URL", platform.nemo_url)
     monkeypatch.setenv("NDS_URL", platform.nds_url)
     monkeypatch.setenv("NIM_URL", platform.nim_url)
     monkeypatch.setenv("BASE_MODEL", "local/tool-llama-5m")
     monkeypatch.setenv("NMS_NAMESPACE", f"cli-{os.urandom(4).hex()}")
-    flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(120)]))
+    same_sides(home)
+    flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(60)]))
     run = flywheel_json("run", "--wait")
     assert (run["status"], run["outcome"]) == ("succeeded", "promoted"), run
     assert run["seconds"] > 0
@@ -186,6 +198,7 @@ def test_from_import_to_promotion_and_back(platform: Platform, tmp_path: Path, m
 @pytest.mark.slow
 @pytest.mark.timeout(480)
 def test_a_run_alone_brings_its_platform_and_goes_on_after_an_interrupt(tmp_path: Path, home: Path) -> None:
+    same_sides(home)
     flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(30)]))
     command = [sys.executable, "-m", "flywheel", "run", "--wait", "--json"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:

@@ -28,11 +28,12 @@ from flywheel.promote import Model, Registry
 from flywheel.runs import Wheel, launcher_running, request
 from flywheel.settings import LOCAL_BASE_MODEL, Settings
 from flywheel.store import Store
-from tests.conftest import Platform
+from tests.conftest import Platform, fix_sides
 
 
-def import_rows(store: Store, count: int = 120) -> None:
+def import_rows(store: Store, count: int = 40) -> None:
     """Examples in the ledger."""
+    fix_sides(store.database)
     Ledger(store.database).add_import("lamps.jsonl", "0" * 64, enumerate(map(lamp_row, range(count)), 1), [], "a developer")
 
 
@@ -78,10 +79,10 @@ def finished(store: Store, run: Run) -> Run:
 
 def jobs_of(settings: Settings) -> tuple[list[str], list[str]]:
     """Output models of all customization jobs and descriptions of all evaluation jobs in this test's namespace."""
-    client: Any = NeMoMicroservices(base_url=settings.nemo_url)
-    ours = {"namespace": settings.namespace}
-    trained = [job.output_model for job in client.customization.jobs.list(filter=ours)]
-    return trained, [job.description for job in client.evaluation.jobs.list(filter=ours)]
+    ours: Any = {"namespace": settings.namespace}
+    with NeMoMicroservices(base_url=settings.nemo_url) as client:
+        trained: list[Any] = [job.output_model for job in client.customization.jobs.list(filter=ours)]
+        return trained, [str(job.description) for job in client.evaluation.jobs.list(filter=ours)]
 
 
 # asking for a run ----------------------------------------------------------------------------------------------------
@@ -204,8 +205,9 @@ def test_cancelling_in_mid_training_ends_run_and_job(wheel: Wheel, store: Store,
     wheel.cancel(run.id, "a developer")
     ended = records.run(run.id)
     assert (ended.status, ended.stages["train"]["status"]) == ("cancelled", "skipped")
-    client: Any = NeMoMicroservices(base_url=settings.nemo_url)
-    wait_for(lambda: client.customization.jobs.retrieve(ended.job_id).status == "cancelled", 30)
+    assert ended.job_id
+    with NeMoMicroservices(base_url=settings.nemo_url) as client:
+        wait_for(lambda: client.customization.jobs.retrieve(str(ended.job_id)).status == "cancelled", 30)
     time.sleep(2)  # long enough for a step that had not noticed to write
     assert records.run(run.id) == ended
     assert Registry(store.database).served().model == LOCAL_BASE_MODEL

@@ -20,7 +20,7 @@ import pytest
 from flywheel import starter
 from flywheel.rows import Row, check_row, normalise_tool
 from flywheel.starter import generate, results
-from flywheel.starter.draw import Draw
+from flywheel.local.base.draw import Draw
 from tests.fakes import OpenMeteo
 from tools import TOOLS, ToolContext, ToolResult
 

@@ -23,7 +23,7 @@ from flywheel.settings import Settings
 from flywheel.store import Store
 from flywheel.train import Recipe
 
-TINY = Recipe(epochs=3, batch_size=16, learning_rate=1e-3, adapter_dim=8, alpha=16, adapter_dropout=0.0)
+TINY = Recipe(epochs=3, batch_size=8, learning_rate=2e-3, adapter_dim=8, alpha=16, adapter_dropout=0.0)
 
 Due = Callable[[Any, dict[str, Any]], bool]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ ENDLESS: dict[str, Any] = {**SMALL, "epochs": 900}
 
 
 @pytest.fixture
-def nemo(platform: Platform) -> NeMoMicroservices:
-    return connect(platform)
+def nemo(platform: Platform) -> Iterator[NeMoMicroservices]:
+    with connect(platform) as client:
+        yield client
 
 
 @pytest.fixture
@@ -258,18 +260,18 @@ def test_a_job_survives_a_stop_and_a_kill_of_the_platform(tmp_path: Path) -> Non
     home = tmp_path / "home"
     platform = start_platform(home)
     upload(platform, "ns", {"training/a.jsonl": training_rows(12), "validation/a.jsonl": training_rows(4)})
-    nemo = connect(platform)
-    job = create(nemo, "ns", hyperparameters={**SMALL, "epochs": 24})
-    wait_for_steps(nemo, job.id, 3)
+    with connect(platform) as nemo:
+        job = create(nemo, "ns", hyperparameters={**SMALL, "epochs": 24})
+        wait_for_steps(nemo, job.id, 3)
     stop_platform(platform)
     assert children(platform) == []
     events = home / "customization" / job.id / "metrics.jsonl"
     assert (events.parent / "checkpoint.safetensors").exists()
     for alone in (False, True):
         platform = start_platform(home)
-        nemo = connect(platform)
-        status = nemo.customization.jobs.status(job.id)
-        wait_for_steps(nemo, job.id, (status.steps_completed or 0) + 3)
+        with connect(platform) as nemo:
+            status = nemo.customization.jobs.status(job.id)
+            wait_for_steps(nemo, job.id, (status.steps_completed or 0) + 3)
         victims = [platform.process.pid] + ([] if alone else [child.pid for child in children(platform)])
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
@@ -277,12 +279,12 @@ def test_a_job_survives_a_stop_and_a_kill_of_the_platform(tmp_path: Path) -> Non
         assert platform.process.stdout is not None
         platform.process.stdout.close()
     platform = start_platform(home)
-    nemo = connect(platform)
-    last = follow(nemo, job.id)[-1]
+    with connect(platform) as nemo:
+        last = follow(nemo, job.id)[-1]
+        assert len(nemo.customization.jobs.list().data) == 1
     assert last.status == "completed", last
     assert [point.step for point in last.metrics.metrics.train_loss] == list(range(72))
     assert last.metrics.metrics.train_loss[-1].value < 0.5 * last.metrics.metrics.train_loss[0].value
-    assert len(nemo.customization.jobs.list().data) == 1
     assert events.read_text(encoding="utf-8").count('"event": "plan"') == 4
     stop_platform(platform)
     platform = start_platform(home)

@@ -7,6 +7,7 @@ import io
 import json
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,9 @@ def config(url: str, params: dict[str, Any] | None = None, **changes: Any) -> di
 
 
 @pytest.fixture
-def nemo(platform: Platform) -> NeMoMicroservices:
-    return connect(platform)
+def nemo(platform: Platform) -> Iterator[NeMoMicroservices]:
+    with connect(platform) as client:
+        yield client
 
 
 @pytest.fixture
