@@ -126,6 +126,10 @@ def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> Fast
     def health() -> JSONResponse:
         return JSONResponse(status())
 
+    @app.api_route("/favicon.ico", methods=["GET", "HEAD"])
+    def icon() -> Response:
+        return Response(frame.FAVICON, media_type="image/svg+xml")
+
     for path, build in PAGES.items():
         mount(app, build(services), path)
     return app

@@ -33,7 +33,7 @@ THEME = gr.themes.Default(
 
 NAMES = Path(__file__).with_name("names.js").read_text(encoding="utf-8")
 
-HEAD = f'<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,"><script>{NAMES}</script>'
+HEAD = f'<meta name="color-scheme" content="light dark"><script>{NAMES}</script>'
 
 CSS = Path(__file__).with_name("style.css")
 
@@ -41,6 +41,8 @@ WHEEL_ICON = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.2" stroke-linecap="round" aria-hidden="true">'
     '<path d="M20 12a8 8 0 1 1-2.6-5.9"/><path d="M20.5 3.5v4h-4"/></svg>'
 )
+
+FAVICON = WHEEL_ICON.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ').replace("currentColor", "#0f766e")
 
 
 def header(current: str) -> gr.HTML:

@@ -56,6 +56,8 @@ def test_the_way_in(client: httpx.Client) -> None:
     for home in (client.get("/"), client.head("/")):
         assert (home.status_code, home.headers["location"]) == (307, "/chat/")
     assert client.get("/healthz").json() == {"web": True, "model": True, "loading": []}
+    icon = client.get("/favicon.ico")
+    assert icon.headers["content-type"] == "image/svg+xml" and icon.text.startswith("<svg xmlns=")
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/nothing", *(f"{page}/" for page in PAGES), "/chat/theme.css"])
