@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flywheel.local.base.draw import Draw
 from flywheel.rows import Row, ToolSchema
-from flywheel.starter.draw import Draw
 from flywheel.starter.everyday_values import Values
 
 Phrase = str | list[Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flywheel.starter.draw import Draw
+from flywheel.local.base.draw import Draw
 
 _SLOT = re.compile(r"{(\w+)}")
 _ARGUMENTS = {

@@ -9,9 +9,9 @@ from __future__ import annotations
 from itertools import cycle
 
 from flywheel import starter
+from flywheel.local.base.invented import Inventor, Kind
 from flywheel.rows import Row
 from flywheel.starter.everyday import everyday_rows
-from flywheel.starter.invented import Inventor, Kind
 from flywheel.starter.results import result_rows
 
 EVERYDAY_SEED, REPLAY_SEED, OLD_SKILLS_SEED = 11, 23, 37

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from flywheel.starter.draw import Draw
+from flywheel.local.base.draw import Draw
 
 Kind = Literal["call", "decline", "talk", "result"]
 Message = dict[str, Any]
