@@ -41,15 +41,16 @@ class Settings:
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Read CHAT_HOST, CHAT_PORT and CONTENT_SAFETY_URL. Raises InputError for what cannot be used."""
+        """Read CHAT_HOST and CHAT_PORT besides what the flywheel reads. Raises InputError for what cannot be used."""
         port = os.environ.get("CHAT_PORT") or "7860"
         if not port.isdigit() or not 0 < int(port) < 65536:
             raise InputError(f"CHAT_PORT is {port!r}: give a number from 1 to 65535")
+        flywheel = FlywheelSettings.from_environment()
         settings = cls(
-            flywheel=FlywheelSettings.from_environment(),
+            flywheel=flywheel,
             host=os.environ.get("CHAT_HOST") or "127.0.0.1",
             port=int(port),
-            content_safety_url=os.environ.get("CONTENT_SAFETY_URL") or None,
+            content_safety_url=flywheel.content_safety_url,
         )
         if not settings.loopback:
             reason = "there is no sign-in yet, so the app serves this machine only"

@@ -11,16 +11,18 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from flywheel import cli_text
-from flywheel.errors import FlywheelError, InputError, NotFound
+from flywheel import cli_people, cli_text
+from flywheel.cli_shell import Commands, Output, json_option, opened_state, running_services
+from flywheel.doctor import doctor
+from flywheel.errors import InputError, NotFound
 from flywheel.history import Run, RunRecords
 from flywheel.imports import import_everyday, import_file, import_hub
 from flywheel.ledger import Ledger
@@ -31,74 +33,6 @@ from flywheel.store import Store
 
 PERSON = "command line"
 FORMATS: dict[str, Callable[[Any], dict[str, Any] | None]] = {"openai": to_openai, "xlam": to_xlam, "nemo-eval": to_nemo_eval}
-
-
-class Output:
-    """Where results and notes go."""
-
-    def __init__(self) -> None:
-        self.json = False
-
-    def result(self, value: dict[str, Any], text: str) -> None:
-        """Print the result: the object with --json, else the text."""
-        click.echo(json.dumps(value, ensure_ascii=False) if self.json else text)
-
-    def note(self, text: str) -> None:
-        """Say something that is no result."""
-        click.echo(text, err=True)
-
-
-class Commands(click.Group):
-    """The one place where our errors become messages and exit codes."""
-
-    def invoke(self, context: click.Context) -> Any:
-        """Run the command; a FlywheelError is a sentence for a person and exit code 1."""
-        output = context.ensure_object(Output)
-        try:
-            return super().invoke(context)
-        except FlywheelError as error:
-            if not output.json:
-                raise click.ClickException(str(error)) from error
-            click.echo(json.dumps({"error": str(error), "kind": type(error).__name__}, ensure_ascii=False))
-            context.exit(1)
-
-
-def _set_json(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    context.ensure_object(Output).json = value
-
-
-json_option = click.option(
-    "--json", is_flag=True, expose_value=False, is_eager=True, callback=_set_json, help="Print one JSON object and nothing else."
-)
-
-
-@contextmanager
-def _state() -> Iterator[tuple[Settings, Store]]:
-    """The settings and the open store."""
-    settings = Settings.from_environment().prepare()
-    store = Store(settings.store_path)
-    try:
-        Registry(store.database).begin(settings.base_model)
-        yield settings, store
-    finally:
-        store.close()
-
-
-@contextmanager
-def _services(settings: Settings, output: Output) -> Iterator[Settings]:
-    """Settings that name running services; a local platform that is started for this is stopped after it."""
-    from flywheel.platform import ensure_platform
-
-    settings, supervisor = ensure_platform(settings, log=output.note)
-    try:
-        if supervisor is not None:
-            if not supervisor.ready():
-                output.note("Waiting for the local platform ...")
-            supervisor.wait_ready()
-        yield settings
-    finally:
-        if supervisor is not None:
-            supervisor.stop()
 
 
 def _terminated(number: int, frame: Any) -> NoReturn:
@@ -146,7 +80,7 @@ def import_(output: Output, source: str, split: str, limit: int | None) -> None:
 
     Example: flywheel import examples.jsonl
     """
-    with _state() as (_, store):
+    with opened_state() as (_, store):
         ledger, path = Ledger(store.database), Path(source)
         if source == "everyday" and not path.exists():
             report = import_everyday(ledger, person=PERSON)
@@ -172,7 +106,7 @@ def run(output: Output, wait: bool) -> None:
     """
     from flywheel.runs import launcher_running, request
 
-    with _state() as (settings, store):
+    with opened_state() as (settings, store):
         active = RunRecords(store.database).active() if wait else None
         if active:
             output.note(f"The run {active.id} is under way; carrying it on.")
@@ -191,7 +125,7 @@ def _work_off(settings: Settings, store: Store, run: Run, output: Output) -> Run
     from flywheel.runs import Wheel
 
     follower = cli_text.Follower(output.note)
-    with _services(settings, output) as settings, closing(Wheel(settings, store)) as wheel:
+    with running_services(settings, output) as settings, closing(Wheel(settings, store)) as wheel:
         wheel.launch()
         try:
             return follower.follow(RunRecords(store.database), run.id)
@@ -209,7 +143,7 @@ def runs(output: Output, limit: int) -> None:
 
     Example: flywheel runs
     """
-    with _state() as (_, store):
+    with opened_state() as (_, store):
         found = RunRecords(store.database).runs(limit)
     output.result({"runs": [cli_text.run_object(each) for each in found]}, cli_text.run_list(found))
 
@@ -223,7 +157,7 @@ def show(output: Output, run_id: str) -> None:
 
     Example: flywheel show run-3f2a91bc07d1
     """
-    with _state() as (_, store):
+    with opened_state() as (_, store):
         found = RunRecords(store.database).run(run_id)
         dataset = Ledger(store.database).dataset(run_id)
         losses = RunRecords(store.database).losses(run_id)
@@ -242,9 +176,9 @@ def cancel(output: Output, run_id: str) -> None:
     """
     from flywheel.runs import Wheel
 
-    with _state() as (settings, store):
+    with opened_state() as (settings, store):
         RunRecords(store.database).run(run_id)
-        with _services(settings, output) as settings, closing(Wheel(settings, store)) as wheel:
+        with running_services(settings, output) as settings, closing(Wheel(settings, store)) as wheel:
             wheel.cancel(run_id, PERSON)
     output.result({"run": run_id, "status": "cancelled"}, f"The run {run_id} is cancelled.")
 
@@ -257,7 +191,7 @@ def models(output: Output) -> None:
 
     Example: flywheel models
     """
-    with _state() as (_, store):
+    with opened_state() as (_, store):
         registry = Registry(store.database)
         served, known, moves = registry.served(), registry.models(), registry.promotions()
     value = {"served": asdict(served), "models": [asdict(m) for m in known], "promotions": [asdict(m) for m in moves]}
@@ -276,10 +210,10 @@ def promote(output: Output, model: str, reason: str) -> None:
     """
     from flywheel.runs import Wheel
 
-    with _state() as (settings, store):
+    with opened_state() as (settings, store):
         registry = Registry(store.database)
         registry.model(model)
-        with _services(settings, output) as settings, closing(Wheel(settings, store)) as wheel:
+        with running_services(settings, output) as settings, closing(Wheel(settings, store)) as wheel:
             changed = wheel.promote(model, person=PERSON, reason=reason)
     output.result({"served": model, "changed": changed}, f"{model} serves now." if changed else f"{model} served already.")
 
@@ -293,7 +227,7 @@ def rollback(output: Output, reason: str) -> None:
 
     Example: flywheel rollback --reason "people complain"
     """
-    with _state() as (_, store):
+    with opened_state() as (_, store):
         model = Registry(store.database).roll_back(person=PERSON, reason=reason)
     output.result({"served": model}, f"{model} serves again.")
 
@@ -315,7 +249,7 @@ def evaluate(output: Output, model: str, data: Path) -> None:
     if not found.rows:
         raise InputError(f"no row of {data.name!r} can be used; the first problem is in line {found.problems[0].line}: "
                          f"{found.problems[0].reason}")  # fmt: skip
-    with _state() as (settings, _), _services(settings, output) as settings, closing(Nemo(settings)) as nemo:
+    with opened_state() as (settings, _), running_services(settings, output) as settings, closing(Nemo(settings)) as nemo:
         listed = nemo.model_ids()
         if model not in listed:
             raise NotFound(f"NIM does not serve {model!r}; it serves {', '.join(listed)}")
@@ -334,7 +268,7 @@ def export(output: Output, file: Path, shape: str) -> None:
 
     Example: flywheel export examples.jsonl --format openai
     """
-    with _state() as (_, store):
+    with opened_state() as (_, store):
         rows = [FORMATS[shape](example.row) for example in Ledger(store.database).examples()]
     fitting = [row for row in rows if row is not None]
     try:
@@ -348,6 +282,9 @@ def export(output: Output, file: Path, shape: str) -> None:
         f"{len(fitting)} examples written to {file}{note}",
     )
 
+
+for command in (cli_people.lineage, cli_people.erase, doctor):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

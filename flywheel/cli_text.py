@@ -49,8 +49,12 @@ def run_list(runs: list[Run]) -> str:
 
 
 def model_list(models: list[Model], served: Served) -> str:
-    """Models, a line each; the one that serves is marked."""
-    return "\n".join(f"{'*' if m.id == served.model else ' '} {m.id}  {m.status}  {m.created_at[:16]}" for m in models)
+    """Models, a line each; the one that serves is marked, and those that learned from rows erased since say so."""
+    lines = []
+    for m in models:
+        mark = f"  {m.erased_rows} of its rows erased since: train anew with `flywheel run`" if m.erased_rows else ""
+        lines.append(f"{'*' if m.id == served.model else ' '} {m.id}  {m.status}  {m.created_at[:16]}{mark}")
+    return "\n".join(lines)
 
 
 def score_table(model: str, scores: Scores, problems: int) -> str:

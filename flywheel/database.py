@@ -45,6 +45,15 @@ def _storable(row: Row) -> Row:
     return {name: value.encode("utf-8", "replace").decode() if isinstance(value, str) else value for name, value in row.items()}
 
 
+def purge(connection: sqlite3.Connection, seconds: float) -> None:
+    """VACUUM, then move all of the write-ahead log into the file and cut it to nothing. Raises sqlite3.Error."""
+    connection.execute(f"PRAGMA busy_timeout={round(seconds * 1000)}")
+    connection.execute("VACUUM")
+    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise sqlite3.OperationalError("another connection is in the middle of reading")
+
+
 class Database:
     """A connection that several threads share; one statement or transaction at a time.
 
@@ -114,6 +123,20 @@ class Database:
         """Run one writing statement."""
         with self.transaction():
             self._database.conn.execute(sql, parameters)
+
+    def purge(self, seconds: float = 10) -> None:
+        """Rebuild the file and empty its log, so that no byte of what was deleted remains in either.
+
+        Other connections may stay open. Raises StorageError if one of them reads or writes for longer than `seconds`.
+        """
+        with self._lock:
+            try:
+                purge(self._database.conn, seconds)
+            except sqlite3.Error as error:
+                hint = "what was deleted may still lie in the file or its log; stop what uses it, or make room, and repeat"
+                raise StorageError(f"cannot rebuild {str(self.path)!r}: {error}; {hint}") from error
+            finally:
+                self._database.conn.execute("PRAGMA busy_timeout=30000")
 
     def query(self, sql: str, parameters: tuple[Any, ...] | Row = ()) -> list[Row]:
         """Rows of a reading statement, as dicts."""

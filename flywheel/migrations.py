@@ -133,6 +133,20 @@ CREATE INDEX tool_calls_troubled ON tool_calls (status, turn_id);
 CREATE INDEX reviews_example ON reviews (example_id);
 """
 
+ERASURE = """
+-- how many rows that it learned from were erased since
+ALTER TABLE models ADD COLUMN erased_rows INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE erasures (
+    id INTEGER PRIMARY KEY,
+    person_hash TEXT NOT NULL,  -- keyed, so that only who knows the name can find the row
+    report TEXT NOT NULL,       -- JSON: counts, models that had learned from them, copies that remain elsewhere
+    started_at TEXT NOT NULL,
+    finished_at TEXT            -- NULL: it was interrupted and must be repeated
+) STRICT;
+CREATE INDEX erasures_person ON erasures (person_hash);
+"""
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -157,3 +171,9 @@ def m002_ledger(database: Database) -> None:
 def m003_queue(database: Database) -> None:
     """Indexes for the review queue and for the turns behind an example."""
     _run(database, QUEUE)
+
+
+@MIGRATIONS()
+def m004_erasure(database: Database) -> None:
+    """What was erased, and which models had learned from it."""
+    _run(database, ERASURE)

@@ -1,4 +1,4 @@
-"""NVIDIA NeMo microservices (v1, the 25.x line) as the flywheel uses them; the only speaker to them.
+"""NVIDIA NeMo microservices (v1, the 25.x line) as the flywheel uses them; with probe.py the only speaker to them.
 
 Data Store, Entity Store, Customizer, Evaluator and NIM through their official clients, each verb safe to repeat. Whatever a
 client raises becomes a PlatformError. Knows nothing of runs' records, of people or of what a row means; whether the services
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import io
 import json
+import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import httpx
 import nemo_microservices
@@ -22,16 +22,16 @@ import openai
 from huggingface_hub import CommitOperationAdd, HfApi, constants, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError
 from nemo_microservices import NeMoMicroservices
+from nemo_microservices.types.customization import CustomizationStatusDetails
 from nemo_microservices.types.evaluation import EvaluationJob
 
 from flywheel.errors import PlatformError
 from flywheel.settings import Settings
+from flywheel.transport import PATIENT, Patience, PlatformAway, behind_proxy, spoken_to
 
-READ_SECONDS = 60.0
-TIMEOUT = httpx.Timeout(READ_SECONDS, connect=5.0)
-RETRIES = 2
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PROJECT = "flywheel"
+CREATION_PAUSES = (0.5, 2.0)
+"""Seconds before a job that could not be created is looked for, and if need be created, once more."""
 
 EVALUATION_TASK = "custom-tool-calling"
 EVALUATION_METRIC = "tool-calling-accuracy"
@@ -41,10 +41,6 @@ METRICS = ("function_name_accuracy", "function_name_and_args_accuracy")
 JobStatus = Literal["created", "pending", "running", "cancelling", "cancelled", "failed", "completed", "ready", "unknown"]
 Sample = dict[str, Any]
 """One row of an evaluation's rows.jsonl, as the Evaluator wrote it."""
-
-
-class PlatformAway(PlatformError):
-    """A service cannot be reached or is not ready; trying again later may help."""
 
 
 @dataclass(frozen=True)
@@ -69,56 +65,30 @@ class TrainingState(JobState):
     losses: list[tuple[str, int, float]]
 
 
-@contextmanager
-def _spoken_to(service: str, url: str | None, action: str) -> Iterator[None]:
-    """Translate everything that a client may raise into a sentence: what, which, what to do."""
-    where = f"the {service} at {url}"
-    try:
-        yield
-    except (nemo_microservices.APIStatusError, openai.APIStatusError, httpx.HTTPStatusError, HfHubHTTPError) as error:
-        response = error.response
-        if response is None or response.status_code >= 500:
-            raise PlatformAway(f"{where} failed to {action}: {_detail(error)}; look at its log") from error
-        raise PlatformError(f"{where} refused to {action}: {_detail(error)}") from error
-    except (nemo_microservices.APIConnectionError, openai.APIConnectionError, httpx.TransportError) as error:
-        raise PlatformAway(f"cannot reach {where} to {action} ({type(error).__name__}): is the platform running?") from error
-    except (nemo_microservices.NeMoMicroservicesError, openai.OpenAIError, httpx.HTTPError, ValueError) as error:
-        raise PlatformError(f"{where} answered what cannot be read, asked to {action}: {error!s:.300}") from error
-
-
-def _detail(error: Any) -> str:
-    """The service's own reason and the HTTP status."""
-    response: httpx.Response | None = error.response
-    if response is None:
-        return str(error)[:500]
-    try:
-        detail = response.json()["detail"]
-    except (ValueError, KeyError, TypeError, httpx.HTTPError):
-        detail = str(error)
-    return f"{detail if isinstance(detail, str) else json.dumps(detail)} (HTTP {response.status_code})"[:800]
-
-
 class Nemo:
     """The services of one installation, for one namespace. Safe from several threads. Every verb raises PlatformError."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, patience: Patience = PATIENT) -> None:
         """Make the clients; nothing is sent yet. The settings must name all three services."""
         if not (settings.nemo_url and settings.nds_url and settings.nim_url):
             raise PlatformError("no services are named: start the local platform first, or set NEMO_URL, NDS_URL and NIM_URL")
         self._settings = settings
         self._nds_url = settings.nds_url.rstrip("/")
-        # A proxy named in the environment cannot reach this machine's loopback.
-        proxied = not all(urlsplit(url).hostname in LOOPBACK for url in (settings.nemo_url, settings.nds_url, settings.nim_url))
-        self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=True, trust_env=proxied)
+        proxied = behind_proxy(settings.nemo_url, settings.nds_url, settings.nim_url)
+        timeout, retries = httpx.Timeout(patience.read, connect=patience.connect), patience.retries
+        self._http = httpx.Client(timeout=timeout, follow_redirects=True, trust_env=proxied)
         self._nemo = NeMoMicroservices(
-            base_url=settings.nemo_url, inference_base_url=settings.nim_url, max_retries=RETRIES, timeout=TIMEOUT,
-            http_client=httpx.Client(timeout=TIMEOUT, follow_redirects=True, trust_env=proxied),
+            base_url=settings.nemo_url, inference_base_url=settings.nim_url, max_retries=retries, timeout=timeout,
+            http_client=httpx.Client(timeout=timeout, follow_redirects=True, trust_env=proxied),
         )  # fmt: skip
+        # For jobs, which the client must not send again by itself: what was answered with an error may have begun all the same.
+        self._nemo_once = self._nemo.with_options(max_retries=0)
         self._nim = openai.OpenAI(
-            base_url=f"{settings.nim_url.rstrip('/')}/v1", api_key=settings.api_key or "none", max_retries=RETRIES,
-            timeout=READ_SECONDS, http_client=openai.DefaultHttpxClient(trust_env=proxied),
+            base_url=f"{settings.nim_url.rstrip('/')}/v1", api_key=settings.api_key or "none", max_retries=retries,
+            timeout=openai.Timeout(patience.read, connect=patience.connect),
+            http_client=openai.DefaultHttpxClient(trust_env=proxied),
         )  # fmt: skip
-        self._hub = _hub(f"{self._nds_url}/v1/hf", proxied)
+        self._hub = _hub(f"{self._nds_url}/v1/hf", timeout, proxied)
 
     def close(self) -> None:
         """Close all connections."""
@@ -131,14 +101,23 @@ class Nemo:
     def ensure_namespace(self) -> None:
         """Create our namespace in both stores unless it is there."""
         namespace = self._settings.namespace
-        with _spoken_to("Entity Store", self._settings.nemo_url, f"create the namespace {namespace!r}"):
+        with spoken_to("Entity Store", self._settings.nemo_url, f"create the namespace {namespace!r}"):
             try:
                 self._nemo.namespaces.create(id=namespace)
-            except (nemo_microservices.ConflictError, nemo_microservices.UnprocessableEntityError):
-                pass  # it exists: 409 here, 422 from some versions
-        with _spoken_to("Data Store", self._nds_url, f"create the namespace {namespace!r}"):
-            response = self._http.post(f"{self._nds_url}/v1/datastore/namespaces", data={"namespace": namespace})
-            if response.status_code not in (200, 201, 409, 422):
+            except nemo_microservices.ConflictError:
+                pass
+            except nemo_microservices.UnprocessableEntityError as refusal:  # some versions' word for: it exists
+                try:
+                    self._nemo.namespaces.retrieve(namespace)
+                except nemo_microservices.NotFoundError:
+                    raise refusal from None
+        with spoken_to("Data Store", self._nds_url, f"create the namespace {namespace!r}"):
+            url = f"{self._nds_url}/v1/datastore/namespaces"
+            response = self._http.post(url, data={"namespace": namespace})
+            existed = response.status_code == 409 or (
+                response.status_code == 422 and self._http.get(f"{url}/{namespace}").is_success
+            )
+            if not existed:
                 response.raise_for_status()
 
     def upload(self, dataset_name: str, files: Mapping[str, bytes]) -> str:
@@ -147,22 +126,33 @@ class Nemo:
         Repeating it leaves one repo with these contents.
         """
         repo = f"{self._settings.namespace}/{dataset_name}"
-        with _spoken_to("Data Store", self._nds_url, f"upload the data set {repo!r}"):
-            self._hub.create_repo(repo, repo_type="dataset", exist_ok=True)
+        with spoken_to("Data Store", self._nds_url, f"upload the data set {repo!r}"):
+            # The client stumbles (ValueError, KeyError) over addresses that NVIDIA's Data Store leaves empty or words otherwise,
+            # after the deed was done; whether it was, the list of files tells.
+            with suppress(ValueError, KeyError):
+                self._create_repo(repo)
             # File objects, not bytes: a store that wants large files by LFS is then served by LFS.
             additions = [CommitOperationAdd(path, io.BytesIO(content)) for path, content in files.items()]
             try:
-                self._hub.create_commit(repo, additions, commit_message="flywheel", repo_type="dataset")
-            except ValueError:
-                pass  # NVIDIA's Data Store gives an empty commit URL, on which the client stumbles after the commit was made
+                with suppress(ValueError):
+                    self._hub.create_commit(repo, additions, commit_message="flywheel", repo_type="dataset")
+            except RuntimeError as error:  # the client's wrapping of whatever kept a large file from being sent
+                raise error.__cause__ or error from None
             missing = files.keys() - set(self._hub.list_repo_files(repo, repo_type="dataset"))
             if missing:
                 raise ValueError(f"{sorted(missing)!r} did not arrive")
         return self._register_dataset(dataset_name, f"hf://datasets/{repo}")
 
+    def _create_repo(self, repo: str) -> None:
+        try:
+            self._hub.create_repo(repo, repo_type="dataset")
+        except HfHubHTTPError as error:  # the client's own exist_ok wants an address in the refusal, as the public hub gives
+            if error.response is None or error.response.status_code != 409:
+                raise
+
     def _register_dataset(self, name: str, files_url: str) -> str:
         namespace = self._settings.namespace
-        with _spoken_to("Entity Store", self._settings.nemo_url, f"register the data set {namespace}/{name!r}"):
+        with spoken_to("Entity Store", self._settings.nemo_url, f"register the data set {namespace}/{name!r}"):
             try:
                 self._nemo.datasets.create(name=name, namespace=namespace, files_url=files_url, project=PROJECT)
             except nemo_microservices.ConflictError:
@@ -175,56 +165,51 @@ class Nemo:
         """The config to train with: the one in the settings, or the first that is made for the base model."""
         if self._settings.customization_config:
             return self._settings.customization_config
-        base = self._settings.base_model
-        with _spoken_to("Customizer", self._settings.nemo_url, "list its configs"):
-            names = [f"{config.namespace}/{config.name}" for config in self._nemo.customization.configs.list()]
+        base, names = self._settings.base_model, self.customization_configs()
         for name in names:
             if name.partition("@")[0] == base:
                 return name
         known = ", ".join(names) or "none"
         raise PlatformError(f"no customization config for {base!r}; there are {known}. Set CUSTOMIZATION_CONFIG or BASE_MODEL")
 
+    def customization_configs(self) -> list[str]:
+        """Names (`ns/name@version`) of the configs that offer what we ask for, LoRA by SFT, or do not say what they offer."""
+        with spoken_to("Customizer", self._settings.nemo_url, "list its configs"):
+            found = list(self._nemo.customization.configs.list())
+            offers = {f"{one.namespace}/{one.name}": [(o.training_type, o.finetuning_type) for o in one.training_options or []]
+                      for one in found}  # fmt: skip
+        return [name for name, offer in offers.items() if not offer or ("sft", "lora") in offer]
+
     def create_training(self, run_id: str, dataset_name: str, output_model: str, hyperparameters: Mapping[str, Any]) -> str:
         """Submit a customization job and return its id; a job that makes this output model already is not submitted again."""
-        found = self.training_of(output_model)
-        if found is not None:
-            return found
         namespace = self._settings.namespace
-        config = self.customization_config()
-        with _spoken_to("Customizer", self._settings.nemo_url, f"train {output_model!r} on {namespace}/{dataset_name!r}"):
-            job = self._nemo.customization.jobs.create(
-                config=config, name=run_id, namespace=namespace, project=PROJECT, output_model=output_model,
-                dataset={"name": dataset_name, "namespace": namespace}, hyperparameters=hyperparameters,  # type: ignore[arg-type]
-            )  # fmt: skip
-        return _id(job.id, "Customizer")
+
+        def create() -> str:
+            config = self.customization_config()
+            with spoken_to("Customizer", self._settings.nemo_url, f"train {output_model!r} on {namespace}/{dataset_name!r}"):
+                job = self._nemo_once.customization.jobs.create(
+                    config=config, name=run_id, namespace=namespace, project=PROJECT, output_model=output_model,
+                    dataset={"name": dataset_name, "namespace": namespace}, hyperparameters=hyperparameters,  # type: ignore[arg-type]
+                )  # fmt: skip
+                return _id(job.id, "Customizer")
+
+        return _created_once(lambda: self.training_of(output_model), create)
 
     def training_of(self, output_model: str) -> str | None:
         """The id of the customization job that makes this model, or None."""
-        with _spoken_to("Customizer", self._settings.nemo_url, "list its jobs"):
+        with spoken_to("Customizer", self._settings.nemo_url, "list its jobs"):
             ours: Any = {"namespace": self._settings.namespace}
             jobs = self._nemo.customization.jobs.list(filter=ours, sort="-created_at", page_size=100)
             return next((job.id for job in jobs if job.output_model == output_model), None)
 
     def training(self, job_id: str) -> TrainingState:
         """The state of a customization job."""
-        with _spoken_to("Customizer", self._settings.nemo_url, f"tell the status of the job {job_id!r}"):
-            details = self._nemo.customization.jobs.status(job_id)
-        logs = details.status_logs or []
-        reasons = [log.detail or log.message or "" for log in logs]
-        values = details.metrics.metrics if details.metrics else None
-        series = {"train": values.train_loss, "validation": values.val_loss} if values else {}
-        losses = [
-            (split, point.step, point.value)
-            for split, points in series.items()
-            for point in points or []
-            if point.step is not None and point.value is not None
-        ]
-        message = next((reason for reason in reversed(reasons) if reason), "")
-        return TrainingState(details.status, details.percentage_done or 0.0, message, details.epochs_completed or 0, losses)
+        with spoken_to("Customizer", self._settings.nemo_url, f"tell the status of the job {job_id!r}"):
+            return _training_state(self._nemo.customization.jobs.status(job_id))
 
     def cancel_training(self, job_id: str) -> None:
         """Cancel a customization job; one that has ended stays as it is."""
-        with _spoken_to("Customizer", self._settings.nemo_url, f"cancel the job {job_id!r}"):
+        with spoken_to("Customizer", self._settings.nemo_url, f"cancel the job {job_id!r}"):
             try:
                 self._nemo.customization.jobs.cancel(job_id)
             except (nemo_microservices.ConflictError, nemo_microservices.BadRequestError):
@@ -238,18 +223,19 @@ class Nemo:
         files_url: `hf://datasets/<ns>/<name>/<path>` of NeMo evaluation rows. The same run and label again gives the same job.
         """
         description = f"{run_id}/{label}"
-        found = self._evaluation_of(description)
-        if found is not None:
-            return found
-        with _spoken_to("Evaluator", self._settings.nemo_url, f"evaluate {model!r} on {files_url!r}"):
-            job = self._nemo.evaluation.jobs.create(
-                config=_evaluation_config(files_url, limit), target={"type": "model", "model": model},
-                namespace=self._settings.namespace, project=PROJECT, description=description,
-            )  # fmt: skip
-        return _id(job.id, "Evaluator")
+
+        def create() -> str:
+            with spoken_to("Evaluator", self._settings.nemo_url, f"evaluate {model!r} on {files_url!r}"):
+                job = self._nemo_once.evaluation.jobs.create(
+                    config=_evaluation_config(files_url, limit), target={"type": "model", "model": model},
+                    namespace=self._settings.namespace, project=PROJECT, description=description,
+                )  # fmt: skip
+                return _id(job.id, "Evaluator")
+
+        return _created_once(lambda: self._evaluation_of(description), create)
 
     def _evaluation_of(self, description: str) -> str | None:
-        with _spoken_to("Evaluator", self._settings.nemo_url, "list its jobs"):
+        with spoken_to("Evaluator", self._settings.nemo_url, "list its jobs"):
             return next((job.id for job in self._evaluations() if job.description == description), None)
 
     def _evaluations(self) -> Iterable[EvaluationJob]:
@@ -259,22 +245,23 @@ class Nemo:
 
     def cancel_evaluations(self, run_id: str) -> None:
         """Cancel a run's evaluation jobs; those that have ended stay as they are."""
-        with _spoken_to("Evaluator", self._settings.nemo_url, f"cancel the jobs of {run_id!r}"):
+        with spoken_to("Evaluator", self._settings.nemo_url, f"cancel the jobs of {run_id!r}"):
             for job in self._evaluations():
                 if (job.description or "").startswith(f"{run_id}/") and job.status in ("created", "pending", "running"):
-                    self._nemo.evaluation.jobs.cancel(_id(job.id, "Evaluator"))
+                    with suppress(nemo_microservices.ConflictError, nemo_microservices.BadRequestError):  # it ended meanwhile
+                        self._nemo.evaluation.jobs.cancel(_id(job.id, "Evaluator"))
 
     def evaluation(self, job_id: str) -> JobState:
         """The state of an evaluation job."""
-        with _spoken_to("Evaluator", self._settings.nemo_url, f"tell the status of the job {job_id!r}"):
+        with spoken_to("Evaluator", self._settings.nemo_url, f"tell the status of the job {job_id!r}"):
             job = self._nemo.evaluation.jobs.retrieve(job_id)
-        details = job.status_details
-        percent, message = (details.progress, details.message) if details else (None, None)
-        return JobState(job.status or "unknown", percent or 0.0, message or "")
+            details = job.status_details
+            percent, message = (details.progress, details.message) if details else (None, None)
+            return JobState(job.status or "unknown", percent or 0.0, message or "")
 
     def evaluation_scores(self, job_id: str) -> dict[str, float]:
         """METRICS of a completed evaluation, each 0-1."""
-        with _spoken_to("Evaluator", self._settings.nemo_url, f"give the results of the job {job_id!r}"):
+        with spoken_to("Evaluator", self._settings.nemo_url, f"give the results of the job {job_id!r}"):
             result = self._nemo.evaluation.jobs.results(job_id)
             try:
                 metric = result.to_dict()["tasks"][EVALUATION_TASK]["metrics"][EVALUATION_METRIC]  # type: ignore[index]
@@ -284,7 +271,7 @@ class Nemo:
 
     def evaluation_samples(self, job_id: str) -> list[Sample] | None:
         """What the Evaluator recorded for each row (rows.jsonl in the results' zip), or None where it records no rows."""
-        with _spoken_to("Evaluator", self._settings.nemo_url, f"give the rows of the job {job_id!r}"):
+        with spoken_to("Evaluator", self._settings.nemo_url, f"give the rows of the job {job_id!r}"):
             archive = self._nemo.evaluation.jobs.download_results(job_id).read()
             try:
                 with zipfile.ZipFile(io.BytesIO(archive)) as files:
@@ -298,24 +285,54 @@ class Nemo:
 
     def model_ids(self) -> list[str]:
         """Ids of the models that NIM serves, the base first."""
-        with _spoken_to("NIM", self._settings.nim_url, "list its models"):
+        with spoken_to("NIM", self._settings.nim_url, "list its models"):
             return [model.id for model in self._nim.models.list()]
 
     def predict(self, model: str, messages: list[Any], tools: list[Any]) -> list[dict[str, Any]]:
         """The tool calls ({function: {name, arguments: JSON string}}) with which a model answers; [] where it answers in text."""
         offer: dict[str, Any] = {"tools": tools, "tool_choice": "auto"} if tools else {}
-        with _spoken_to("NIM", self._settings.nim_url, f"let {model!r} answer"):
+        with spoken_to("NIM", self._settings.nim_url, f"let {model!r} answer"):
             reply = self._nim.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=512, **offer)
         calls = reply.choices[0].message.tool_calls or []
         return [call.model_dump() for call in calls]
 
 
-def _hub(endpoint: str, proxied: bool) -> HfApi:
+def _training_state(details: CustomizationStatusDetails) -> TrainingState:
+    reasons = [log.detail or log.message or "" for log in details.status_logs or []]
+    values = details.metrics.metrics if details.metrics else None
+    series = {"train": values.train_loss, "validation": values.val_loss} if values else {}
+    losses = [
+        (split, point.step, point.value)
+        for split, points in series.items()
+        for point in points or []
+        if point.step is not None and point.value is not None
+    ]
+    message = next((reason for reason in reversed(reasons) if reason), "")
+    status = details.status or "unknown"
+    return TrainingState(status, details.percentage_done or 0.0, message, details.epochs_completed or 0, losses)
+
+
+def _created_once(find: Callable[[], str | None], create: Callable[[], str]) -> str:
+    """The id that `find` gives, or what `create` does: a request that failed may have been heard, so each try looks first."""
+    for pause in (*CREATION_PAUSES, None):
+        found = find()
+        if found is not None:
+            return found
+        try:
+            return create()
+        except PlatformAway:
+            if pause is None:
+                raise
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _hub(endpoint: str, timeout: httpx.Timeout, proxied: bool) -> HfApi:
     """A hub client that speaks to the Data Store and to nobody else."""
     # Without this the client asks the public hub for a registry of agents as soon as it makes a header. It also forbids the hub's
     # own connections every address, the Data Store's too; those that we make are not asked.
     constants.HF_HUB_OFFLINE = True
-    set_client_factory(lambda: httpx.Client(timeout=TIMEOUT, follow_redirects=True, trust_env=proxied))
+    set_client_factory(lambda: httpx.Client(timeout=timeout, follow_redirects=True, trust_env=proxied))
     constants.HF_HUB_DISABLE_XET = True  # the Data Store speaks LFS
     constants.HF_HUB_DISABLE_TELEMETRY = True
     return HfApi(endpoint=endpoint, token=False)  # never this person's own hub token

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from filelock import FileLock
@@ -29,6 +30,7 @@ READY_SECONDS = 180.0
 FAST_DEATH_SECONDS = 20.0
 MAX_FAST_DEATHS = 5
 STOP_SECONDS = 20.0
+STATE_FILE = "platform.json"
 _PACKAGE_ROOT = Path(__file__).parent.parent  # `-m flywheel.local` is found there whatever the working folder is
 
 
@@ -64,6 +66,35 @@ class _State:
     owner: _Process
 
 
+class Running(NamedTuple):
+    """A local platform that lives: settings that name it, its process, and the living process that looks after it (or None)."""
+
+    settings: Settings
+    pid: int
+    owner: int | None
+
+
+def running_platform(settings: Settings) -> Running | None:
+    """The local platform that serves this state folder now, or None. Only looks: starts nothing, takes nothing over."""
+    state = _read_state(settings.home / STATE_FILE)
+    if importlib.util.find_spec("psutil") is None or state is None or not state.platform.alive():
+        return None
+    return Running(_at_port(settings, state.port), state.platform.pid, state.owner.pid if state.owner.alive() else None)
+
+
+def _at_port(settings: Settings, port: int) -> Settings:
+    root = f"http://127.0.0.1:{port}"
+    return settings.with_urls(f"{root}/nemo", f"{root}/nds", f"{root}/nim")
+
+
+def _read_state(path: Path) -> _State | None:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return _State(int(raw["port"]), _Process(**raw["platform"]), _Process(**raw["owner"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def ensure_platform(settings: Settings, *, log: Log) -> tuple[Settings, Supervisor | None]:
     """Settings with the three URLs, and who looks after the local platform (None where services were named).
 
@@ -89,7 +120,7 @@ class Supervisor:
             raise InputError(f"the local platform needs packages that are missing; {hint}")
         self._log = log
         self._home = settings.platform_home
-        self._state_path = settings.home / "platform.json"
+        self._state_path = settings.home / STATE_FILE
         self._log_path = settings.home / "platform.log"
         self._lock = FileLock(settings.home / "platform.lock", timeout=30)  # one process at a time decides who starts it
         self._me = _Process.of(os.getpid())
@@ -108,8 +139,7 @@ class Supervisor:
         with self._lock:
             self._port = self._wanted_port()
             self._adopt_or_spawn()
-        root = f"http://127.0.0.1:{self._port}"
-        self.settings = self.settings.with_urls(f"{root}/nemo", f"{root}/nds", f"{root}/nim")
+        self.settings = _at_port(self.settings, self._port)
         threading.Thread(target=self._watch, name="platform-supervisor", daemon=True).start()
 
     def ready(self) -> bool:
@@ -133,7 +163,7 @@ class Supervisor:
         """Stop watching, and stop the platform if it is ours to look after."""
         self._stopping.set()
         with self._lock:
-            state = self._read_state()
+            state = _read_state(self._state_path)
             if state is None or state.owner != self._me:
                 return
             self._end(state.platform)
@@ -143,7 +173,7 @@ class Supervisor:
 
     def _wanted_port(self) -> int:
         """The port of the last platform if it lives there or the port is free, else a free one."""
-        state = self._read_state()
+        state = _read_state(self._state_path)
         if state and state.platform.alive():
             return state.port
         for port in ([state.port] if state else []) + [0]:
@@ -156,13 +186,6 @@ class Supervisor:
                 return int(probe.getsockname()[1])
         raise PlatformError("no free port on 127.0.0.1 for the local platform; close something that listens there")
 
-    def _read_state(self) -> _State | None:
-        try:
-            raw = json.loads(self._state_path.read_text(encoding="utf-8"))
-            return _State(int(raw["port"]), _Process(**raw["platform"]), _Process(**raw["owner"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
     def _write_state(self, platform: _Process) -> None:
         draft = self._state_path.with_suffix(".draft")
         draft.write_text(json.dumps(asdict(_State(self._port, platform, self._me))), encoding="utf-8")
@@ -170,7 +193,7 @@ class Supervisor:
 
     def _adopt_or_spawn(self) -> None:
         with self._lock:
-            state = self._read_state()
+            state = _read_state(self._state_path)
             if state and state.platform.alive():
                 if not state.owner.alive():
                     self._write_state(state.platform)
@@ -190,7 +213,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.5):
-            state = self._read_state()
+            state = _read_state(self._state_path)
             if self._child is not None:
                 self._child.poll()  # reaps it, so that it does not linger as a zombie
             if state and state.platform.alive():

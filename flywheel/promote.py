@@ -17,13 +17,17 @@ ModelStatus = Literal["base", "candidate", "promoted", "rejected"]
 
 @dataclass(frozen=True)
 class Model:
-    """A model that this flywheel knows. run_id: the run that trained it; None for the base."""
+    """A model that this flywheel knows. run_id: the run that trained it; None for the base.
+
+    erased_rows: how many of the rows that it learned from were erased since; a model with any should be trained anew.
+    """
 
     id: str
     base_model: str
     run_id: str | None
     status: ModelStatus
     created_at: str
+    erased_rows: int = 0
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,14 @@ def request(store: Store, person: str) -> Run:
         if active is not None:
             raise Conflict(f"the run {active.id!r} is under way since {active.created_at[:16]}; wait for it or cancel it")
         last = next(iter(records.runs(1)), None)
-        if not counts["new"] and last is not None and last.status == "succeeded":
+        if not counts["new"] and last is not None and last.status == "succeeded" and not _must_forget(store, last):
             raise InputError(f"nothing was approved or imported since the run {last.id!r}: there is nothing new to learn")
         return records.create(new_id("run"), person)
+
+
+def _must_forget(store: Store, run: Run) -> bool:
+    """Whether rows that the run's model learned from were erased since, so that the same run again gives another model."""
+    return store.database.first("SELECT 1 FROM models WHERE id = ? AND erased_rows > 0", (run.candidate,)) is not None
 
 
 def launcher_running(settings: Settings) -> bool:

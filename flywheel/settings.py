@@ -29,6 +29,7 @@ class Settings:
     base_model: id of the model that is fine-tuned.
     customization_config: `ns/name@version`; None = the first config whose name begins with the base model.
     teacher_model, teacher_url: model that may suggest corrections (through langchain-nvidia-ai-endpoints); None = none.
+    content_safety_url: a content-safety NIM that the chat's rails ask besides the offline ones; None = none.
     """
 
     home: Path
@@ -40,6 +41,7 @@ class Settings:
     customization_config: str | None = None
     teacher_model: str | None = None
     teacher_url: str | None = None
+    content_safety_url: str | None = None
     api_key: str = field(default="", repr=False)
 
     @classmethod
@@ -62,6 +64,7 @@ class Settings:
             customization_config=env.get("CUSTOMIZATION_CONFIG"),
             teacher_model=env.get("TEACHER_MODEL"),
             teacher_url=env.get("TEACHER_URL"),
+            content_safety_url=env.get("CONTENT_SAFETY_URL"),
             api_key=env.get("NVIDIA_API_KEY", ""),
         )
 

@@ -21,12 +21,13 @@ from flywheel.evaluate import Evaluation, read_exam, results, results_of
 from flywheel.gate import RowScore, decide
 from flywheel.history import Run, RunRecords, Stage
 from flywheel.ledger import Ledger
-from flywheel.nemo import JobState, Nemo, PlatformAway
+from flywheel.nemo import JobState, Nemo
 from flywheel.promote import Model, Registry
 from flywheel.settings import Settings
 from flywheel.starter import load_old_skills, load_replay
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model, recipe_for
+from flywheel.transport import PlatformAway
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = ("chat_app", "flywheel", "tools")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
-RECIPE = ("flywheel.local.base.draw", "flywheel.local.base.invented")
+RECIPE = tuple(f"flywheel.local.base.{name}" for name in ("draw", "invented", "turns"))
 PURE = {"flywheel.curate", "flywheel.gate"}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
 TO_THE_APP = "database errors history imports json_records ledger platform promote review runs settings".split()

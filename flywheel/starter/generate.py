@@ -6,15 +6,17 @@ of words and phrases. Knows no model: whether the base model is good at its old 
 
 from __future__ import annotations
 
-from itertools import cycle
+from collections.abc import Iterator
+from itertools import cycle, islice
 
 from flywheel import starter
 from flywheel.local.base.invented import Inventor, Kind
+from flywheel.local.base.turns import Turns
 from flywheel.rows import Row
 from flywheel.starter.everyday import everyday_rows
 from flywheel.starter.results import result_rows
 
-EVERYDAY_SEED, REPLAY_SEED, OLD_SKILLS_SEED = 11, 23, 37
+EVERYDAY_SEED, REPLAY_SEED, OLD_SKILLS_SEED, TAUGHT_SEED = 11, 23, 37, 53
 
 _REPLAY_KINDS: tuple[Kind, ...] = ("call", "call", "call", "decline", "call", "call", "result", "call", "call", "talk")
 _OLD_SKILLS_KINDS: tuple[Kind, ...] = ("call", "call", "call", "decline", "call", "call", "call", "talk")
@@ -26,10 +28,14 @@ def everyday() -> list[Row]:
 
 
 def replay(exam: list[Row]) -> list[Row]:
-    """450 rows over 150 invented toolsets, with nothing of the exam in them, and sentences that report what the chat's own tools
-    gave: the everyday rows end in calls, and a model that learned only these would forget to speak."""
+    """Rows that keep what the base model can, with nothing of the exam in them.
+
+    450 over 150 invented toolsets; sentences that report what the chat's own tools gave, because the everyday rows end in calls,
+    and a model that learned only these would forget to speak; 180 natural questions to 60 toolsets, 120 to the chat's own tools.
+    """
     invented = _invented(REPLAY_SEED, _REPLAY_KINDS, toolsets=150, turns=3, apart_from=exam)
-    return invented + result_rows(starter.shipped_tools())
+    rows = invented + result_rows(starter.shipped_tools())
+    return rows + _taught(TAUGHT_SEED, natural=180, to_the_chat=120, apart_from=[*exam, *everyday(), *rows])
 
 
 def old_skills() -> list[Row]:
@@ -53,6 +59,25 @@ def _invented(seed: int, kinds: tuple[Kind, ...], *, toolsets: int, turns: int, 
             asked.add(row.question_key)
             rows.append(row)
     return rows
+
+
+def _taught(seed: int, *, natural: int, to_the_chat: int, apart_from: list[Row]) -> list[Row]:
+    """Turns as the base model learned them: to tools drawn from the phrase bank, and to all the chat's own tools."""
+    taken = {name for row in apart_from if row.tools != starter.shipped_tools() for name in row.tool_names}
+    asked = {row.question_key for row in apart_from}
+
+    def drawn(sort: str, turns: int) -> Iterator[Row]:
+        source = Turns(seed)
+        while True:
+            sample = source.sample(sort, count=turns)
+            fits = sample.tools == starter.shipped_tools() if sort == "chat" else len(sample.tools) <= 6
+            for turn in sample.turns if fits else []:
+                row = Row(turn.messages, sample.tools)
+                if row.question_key not in asked and (sort == "chat" or taken.isdisjoint(row.tool_names)):
+                    asked.add(row.question_key)
+                    yield row
+
+    return list(islice(drawn("families", 3), natural)) + list(islice(drawn("chat", 8), to_the_chat))
 
 
 def main() -> None:

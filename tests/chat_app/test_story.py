@@ -18,16 +18,10 @@ from tests.chat_app.conftest import WebApp
 from tests.conftest import fix_sides
 from tools import TOOLS
 
-QUESTION = "How many miles is 10 km?"
-UNITS = [
-    ("km", "miles"),
-    ("miles", "km"),
-    ("feet", "metres"),
-    ("pounds", "kg"),
-    ("kg", "pounds"),
-    ("inches", "cm"),
-    ("litres", "gallons"),
-]
+QUESTION = "How many miles is 10 klicks?"
+"""A klick is a kilometre to some people, and to no model that was not told."""
+UNITS = {"klicks": "km", "miles": "miles", "feet": "feet", "metres": "metres", "yards": "yards"}
+"""How people say a unit, and what the tool calls it."""
 CITIES = "Tokyo Paris Oslo Lima Cairo Rome Madrid Berlin Vienna Athens Dublin Lisbon Prague Sydney Toronto Boston".split()
 WAYS = ("How many {b} is {v} {a}?", "how many {b} are {v} {a}", "Convert {v} {a} to {b}", "{v} {a} in {b}")
 
@@ -40,13 +34,15 @@ def example(question: str, name: str, arguments: dict[str, object]) -> str:
 
 
 def examples(count: int) -> list[str]:
-    """Questions about units, and some about the time, none of them the one of the story."""
+    """Questions with klicks in them, and some about the time, none of them the one of the story."""
     chance, rows = random.Random(7), {}
     while len(rows) < count:
-        (a, b), value = chance.choice(UNITS), chance.choice([chance.randint(2, 99), round(chance.uniform(1, 90), 1)])
+        a, b = chance.choice([("klicks", chance.choice(list(UNITS)[1:])), (chance.choice(list(UNITS)[1:]), "klicks")])
+        value = chance.choice([chance.randint(2, 99), round(chance.uniform(1, 90), 1)])
         question = chance.choice(WAYS).format(v=value, a=a, b=b)
         if question != QUESTION:
-            rows[question] = example(question, "convert_units", {"value": value, "from_unit": a, "to_unit": b})
+            arguments = {"value": value, "from_unit": UNITS[a], "to_unit": UNITS[b]}
+            rows[question] = example(question, "convert_units", arguments)
     for city in CITIES:
         rows[f"What time is it in {city}?"] = example(f"What time is it in {city}?", "local_time", {"city": city})
     return list(rows.values())
@@ -68,13 +64,13 @@ def test_a_correction_becomes_the_next_model(web_app: WebApp, open_page: Callabl
     fix_sides(store.database)
     store.close()
 
-    # somebody asks, and gets no conversion
+    # somebody asks, and the tool does not know the unit
     chat = open_page(f"{web_app.url}/chat/")
     ask(chat, QUESTION)
     expect(chat.locator("#chatbot")).not_to_contain_text("6.21")
     chat.get_by_role("button", name="Dislike", exact=True).click()
-    chat.get_by_label("should have called one").check()
-    chat.get_by_label("Comment").fill("it should convert 10 km to miles")
+    chat.get_by_label("wrong arguments").check()
+    chat.get_by_label("Comment").fill("a klick is a kilometre")
     chat.locator("#why-send").click()
     expect(chat.get_by_text("A reviewer will see it")).to_be_visible()
     chat.reload()
@@ -82,8 +78,8 @@ def test_a_correction_becomes_the_next_model(web_app: WebApp, open_page: Callabl
 
     # a reviewer corrects the call in a form, tries it and approves it
     review = open_page(f"{web_app.url}/review/")
-    expect(review.locator("#about")).to_contain_text("should have called one")
-    expect(review.locator("#about")).to_contain_text("it should convert 10 km to miles")
+    expect(review.locator("#about")).to_contain_text("wrong arguments")
+    expect(review.locator("#about")).to_contain_text("a klick is a kilometre")
     review.locator("#tool-0 input").click()
     review.get_by_role("option", name="convert_units").click()
     review.locator("#field-0-value input").fill("10")

@@ -19,10 +19,11 @@ from huggingface_hub import HfApi
 from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE
 from flywheel.errors import PlatformError
 from flywheel.evaluate import evaluate, exam_of, read_exam, results, score_calls
-from flywheel.nemo import Nemo, PlatformAway, TrainingState
+from flywheel.nemo import Nemo, TrainingState
 from flywheel.rows import Row, rows_from, to_nemo_train
 from flywheel.settings import LOCAL_BASE_MODEL, NVIDIA_BASE_MODEL, Settings
 from flywheel.train import LOCAL_RECIPE, NVIDIA_RECIPE, Recipe, output_model, recipe_for
+from flywheel.transport import PlatformAway
 from tests.conftest import Platform
 
 QUICK = Recipe(epochs=1, batch_size=8, learning_rate=1e-3, adapter_dim=4, alpha=8, adapter_dropout=0.0).hyperparameters()
