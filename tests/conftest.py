@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from flywheel.database import Database
+from flywheel.settings import Settings
 
 os.environ.setdefault(
     "HF_HUB_OFFLINE", "0"
@@ -82,3 +83,12 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     running = start_platform(tmp_path_factory.mktemp("platform") / "home")
     yield running
     stop_platform(running)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An empty state folder of its own, named in the environment too; no services named."""
+    for name in ("NEMO_URL", "NDS_URL", "NIM_URL", "BASE_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path / "home"))
+    return Settings(home=tmp_path / "home").prepare()

@@ -236,7 +236,8 @@ def test_a_value_survives_the_form(kind: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("wrong", ["word", 7, 7.5, True, [1, "a"], {"a": 1}, None, EVIL], ids=repr)
 def test_whatever_a_model_wrote_its_form_opens(kind: str, wrong: Any) -> None:
     field = forms.field("x", KINDS[kind][0], True, wrong, "field-0-x", "draft-1-0-x")
-    field.preprocess(field.postprocess(field.value))
+    field.preprocess(field.postprocess(field.value))  # as the page does; raises where the form could not be shown or read
+    assert field.elem_id == "field-0-x"
 
 
 def test_fields_are_named_and_bounded() -> None:

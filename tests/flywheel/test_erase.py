@@ -45,15 +45,6 @@ QUESTION = f"How warm is {MARK} “today”?"
 
 
 @pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A state folder of its own."""
-    for name in ("NEMO_URL", "NDS_URL", "NIM_URL", "BASE_MODEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path / "home"))
-    return Settings(home=tmp_path / "home").prepare()
-
-
-@pytest.fixture
 def store(settings: Settings) -> Iterator[Store]:
     """An open store in it, as the web app holds it."""
     opened = Store(settings.store_path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,15 +21,6 @@ from flywheel.lineage import SHOWN, Lineage, Node
 from flywheel.settings import Settings
 from flywheel.store import Store
 from tests.conftest import fix_sides
-
-
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A state folder of its own."""
-    for name in ("NEMO_URL", "NDS_URL", "NIM_URL", "BASE_MODEL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("FLYWHEEL_HOME", str(tmp_path / "home"))
-    return Settings(home=tmp_path / "home").prepare()
 
 
 @pytest.fixture

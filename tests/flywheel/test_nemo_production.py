@@ -214,6 +214,7 @@ def test_namespaces_that_exist_are_known_by_either_code(services: Services, nemo
     services.on("POST /v1/datastore/namespaces", (code, {"detail": "exists"}))
     services.on("GET /v1/datastore/namespaces/flywheel", (201, {"namespace": "flywheel"}))
     nemo.ensure_namespace()
+    assert "POST /v1/namespaces" in services.heard and "POST /v1/datastore/namespaces" in services.heard
 
 
 def test_a_namespace_that_is_refused_is_not_taken_for_one_that_exists(services: Services, nemo: Nemo) -> None:
