@@ -65,7 +65,8 @@ def headline(run: Run | None) -> str:
         case "running", _:
             text = f"{name} is running."
         case "succeeded", "promoted":
-            text = f"{name}: <b>promoted</b>. <code>{html.escape(run.candidate or '')}</code> passed the gate and was put live."
+            how = "passed the gate and was put live" if (run.verdict or {}).get("verdict") == "pass" else "was put live by hand"
+            text = f"{name}: <b>promoted</b>. <code>{html.escape(run.candidate or '')}</code> {how}."
         case "succeeded", "rejected":
             text = f"{name}: the candidate was <b>rejected</b>. {html.escape(run.error or '')}"
         case "succeeded", _:

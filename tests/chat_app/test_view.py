@@ -371,7 +371,7 @@ def test_stages_light_up() -> None:
     [
         ("queued", None, "waits for its turn"),
         ("running", None, "is running"),
-        ("succeeded", "promoted", "passed the gate"),
+        ("succeeded", "promoted", "was put live by hand"),
         ("succeeded", "rejected", "rejected"),
         ("succeeded", "waiting", "Your decision"),
         ("failed", None, "failed: "),
@@ -381,6 +381,12 @@ def test_stages_light_up() -> None:
 def test_the_headline_says_where_a_run_stands(status: Any, outcome: Any, words: str) -> None:
     markup = wheel_view.headline(run(status=status, outcome=outcome, error=EVIL, candidate=EVIL))
     assert words in Reader(markup).text and not {"img", "script"} & {*Reader(markup).tags}
+
+
+@pytest.mark.parametrize(("verdict", "words"), [("pass", "passed the gate and was"), ("inconclusive", "was put live by hand")])
+def test_the_headline_claims_no_pass_that_was_none(verdict: str, words: str) -> None:
+    promoted = run(status="succeeded", outcome="promoted", candidate="m", verdict={"verdict": verdict, "reasons": []})
+    assert words in Reader(wheel_view.headline(promoted)).text
 
 
 def test_scores_stand_side_by_side() -> None:
