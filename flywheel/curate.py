@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from flywheel.augment import HOW, values_of, variants
 from flywheel.errors import InputError
 from flywheel.rows import Row, to_nemo_eval, to_nemo_train
 
@@ -35,9 +36,9 @@ NO_TOOL = "no tool"
 
 MAX_COPIES = 3
 COPIED_ROWS = 100
-"""A lone correction among hundreds of imported rows is seen once an epoch and drowned by them. It is therefore copied, at most
-three times and only while all copies together stay within a hundred rows: many corrections carry themselves. The copies keep
-the order of the tools: an application offers them in one order, and rows that share it train together at little cost."""
+"""A lone correction among hundreds of imported rows is seen once an epoch and drowned by them. It therefore comes with variants
+of itself (augment.py), at most three rows in all and only while all of them together stay within a hundred: many corrections
+carry themselves."""
 MIN_REPLAY, MAX_REPLAY = 40, 400
 MIN_VALIDATION_REPLAY = 20
 
@@ -90,7 +91,9 @@ def curate(examples: Sequence[Example], replay: Sequence[Row], old_skills: Seque
     corrected = {example.row.question_key for side in LEARNED for example in parts.used[side] if example.source == "correction"}
     exam = _unique(row for row in old_skills if row.question_key not in corrected)
     copies = _copies(parts.used["train"])
-    training = [example.row for example in parts.used["train"] for _ in range(copies if example.source == "correction" else 1)]
+    examined_keys = parts.keys("validation", "holdout") | {row.question_key for row in old_skills}
+    varied = _variants(parts.used["train"], copies - 1, examined_keys)
+    training = [example.row for example in parts.used["train"]] + [row for rows in varied.values() for row in rows]
     asked_elsewhere = parts.keys("train", "validation", "holdout") | {row.question_key for row in old_skills}
     pool = _shuffled((row for row in _unique(replay) if row.question_key not in asked_elsewhere), run_id)
     replayed, checking = _share_replay(pool, len(training), len(parts.used["validation"]))
@@ -105,6 +108,8 @@ def curate(examples: Sequence[Example], replay: Sequence[Row], old_skills: Seque
         "digest": digest_of(files),
         "files": {path: {"rows": content.count(b"\n"), "sha256": _sha256(content)} for path, content in files.items()},
         "weights": {"correction": copies, "thumb_up": 1, "import": 1, "replay": 1},
+        "augmentation": {"rows": sum(map(len, varied.values())), "of": len(varied), "how": HOW if varied else []},
+        "variants": {example_id: [line_digest(to_nemo_train(row)) for row in rows] for example_id, rows in varied.items()},
         "replay_share": round(len(replayed) / (len(training) + len(replayed)), 4),
     }
     splits: dict[str, str] = {example.id: side for side, used in parts.used.items() for example in used}
@@ -191,6 +196,21 @@ def _copies(train: Sequence[Example]) -> int:
     return max(1, min(MAX_COPIES, COPIED_ROWS // max(corrections, 1)))
 
 
+def _variants(train: Sequence[Example], count: int, examined: set[str]) -> dict[str, list[Row]]:
+    """Example id → the further rows that a correction trains as: variants, or the row itself where nothing can be varied.
+
+    None asks what is examined or checked.
+    """
+    values = values_of(example.row for example in train)
+    found: dict[str, list[Row]] = {}
+    for example in train if count else ():
+        if example.source == "correction":
+            made = variants(example.row, 2 * count, values, seed=example.id)
+            fit = [row for row in made if row.question_key not in examined][:count]
+            found[example.id] = fit + [example.row] * (count - len(fit))
+    return found
+
+
 def _share_replay(pool: list[Row], training: int, validation: int) -> tuple[list[Row], list[Row]]:
     """(replay that trains, replay that checks): as many as there are other training rows; at most a tenth of all checks."""
     checks = min(max(MIN_VALIDATION_REPLAY, validation), -(-len(pool) // 10) if len(pool) > 1 else 0)
@@ -220,6 +240,11 @@ def expected_tool(row: Row) -> str:
 
 def _exam_row(row: Row, suite: str, key: str) -> dict[str, Any]:
     return to_nemo_eval(row) | {"suite": suite, "tool": expected_tool(row), "key": key}
+
+
+def line_digest(row: dict[str, Any]) -> str:
+    """SHA-256 (hex) of a row in a data set's file, whatever the order of its keys."""
+    return _sha256(json.dumps(row, sort_keys=True).encode("ascii"))
 
 
 def _json_lines(rows: Iterable[dict[str, Any]]) -> bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from flywheel.curate import LEARNED
 from flywheel.database import Database, dump, now
 from flywheel.errors import Conflict
 from flywheel.history import RunRecords
-from flywheel.ledger import STANDING_REVIEWS
+from flywheel.ledger import STANDING_REVIEWS, Ledger
 from flywheel.promote import Registry
 from flywheel.rows import Row
 from flywheel.settings import Settings
@@ -131,13 +132,19 @@ class Eraser:
         opinions = self._database.query(f"SELECT opinion FROM ratings WHERE {OWNED['ratings']}", (person,))
         rows = {found["id"]: Row(json.loads(found["messages"]), json.loads(found["tools"])) for found in self._leaving(person)}
         sql = f"SELECT DISTINCT dataset_id FROM dataset_examples WHERE example_id IN {GONE}"
-        datasets = self._database.query(sql, (dump([*rows]),))
+        datasets = frozenset(found["dataset_id"] for found in self._database.query(sql, (dump([*rows]),)))
         questions = frozenset(turn["question"] for turn in turns if turn["question"].strip())
         said = {turn["answer"] for turn in turns} | {rating["opinion"] for rating in opinions}
         return Wanted(
-            person, rows, frozenset(found["dataset_id"] for found in datasets), questions, frozenset(questions | said),
+            person, rows, self._variants(rows, datasets), datasets, questions, frozenset(questions | said),
             frozenset(turn[name] for turn in turns for name in ("id", "conversation_id")),
         )  # fmt: skip
+
+    def _variants(self, examples: Collection[str], datasets: Iterable[str]) -> frozenset[str]:
+        """The digests of the lines that stand in these datasets as variants of these examples."""
+        manifests = [Ledger(self._database).dataset(dataset) or {} for dataset in datasets]
+        found = (manifest.get("variants", {}).get(example, ()) for manifest in manifests for example in examples)
+        return frozenset(digest for digests in found for digest in digests)
 
     def _leaving(self, person: str) -> list[dict[str, Any]]:
         """The examples made of their turns only: neither imported too, nor approved for somebody else's turn as well."""

@@ -6,7 +6,6 @@ store, so it must still be there. Knows files and their layout; knows nothing of
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from flywheel.curate import line_digest
 from flywheel.database import purge
 from flywheel.errors import StorageError
 from flywheel.rows import Row, to_nemo_train
@@ -31,10 +30,15 @@ TELLING = 8
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is looked for. rows: the examples that go, by id. texts: questions and what was said of them. ids: of their turns."""
+    """What is looked for.
+
+    rows: the examples that go, by id. variants: digests of the lines made of them. texts: questions and what was said of them.
+    ids: of their turns.
+    """
 
     person: str
     rows: dict[str, Row]
+    variants: frozenset[str]
     datasets: frozenset[str]
     questions: frozenset[str]
     texts: frozenset[str]
@@ -72,7 +76,7 @@ class Traces:
 
     def _datasets(self, wanted: Wanted, look: bool) -> int:
         """Rewrite every kept file without their rows, drafts of a crash included; one that is left with none is removed."""
-        trained = {_digest(to_nemo_train(row)) for row in wanted.rows.values()}
+        trained = {line_digest(to_nemo_train(row)) for row in wanted.rows.values()} | wanted.variants
         gone = 0
         for path in (self._home / "datasets").rglob("*.jsonl*"):
             lines = path.read_bytes().splitlines(keepends=True)
@@ -113,11 +117,7 @@ def _is_theirs(line: bytes, trained: set[str], examples: dict[str, Row]) -> bool
         record = json.loads(line)
     except ValueError:
         return False
-    return isinstance(record, dict) and (record.get("key") in examples or _digest(record) in trained)
-
-
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    return isinstance(record, dict) and (record.get("key") in examples or line_digest(record) in trained)
 
 
 def _replace(path: Path, content: bytes) -> None:

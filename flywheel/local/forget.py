@@ -29,7 +29,7 @@ def main(home: Path, look: bool) -> None:
 
 
 def forget(home: Path, names: frozenset[str], texts: frozenset[str], *, look: bool = False) -> dict[str, int]:
-    """Remove the data sets of these names and everything in which one of the texts stands as a whole JSON string.
+    """Remove the data sets of these names, what trains on them, and everything in which a text stands as a whole JSON string.
 
     Returns how many data sets, evaluations and trainings lost their rows. Repeating it finishes what a kill interrupted.
     """
@@ -42,6 +42,7 @@ def forget(home: Path, names: frozenset[str], texts: frozenset[str], *, look: bo
         for path in _files(home, "customization")
         if "data" in path.relative_to(home / "customization").parts and holds(path, texts)
     }
+    trainings |= {data for job in _jobs_on(home, names) if (data := home / "customization" / job / "data").exists()}
     datasets = _forget_datasets(home, names, holding, look)
     if not look:
         for folder in evaluations | trainings:
@@ -49,6 +50,15 @@ def forget(home: Path, names: frozenset[str], texts: frozenset[str], *, look: bo
         for training in trainings:
             (training.parent / "checkpoint.safetensors").unlink(missing_ok=True)  # it goes on with the data or not at all
     return {"datasets": datasets, "evaluations": len(evaluations), "trainings": len(trainings)}
+
+
+def _jobs_on(home: Path, names: frozenset[str]) -> list[str]:
+    """The ids of the customization jobs that train on data sets of these names: variants of a text stand in their rows."""
+    if not (home / "platform.db").exists():
+        return []
+    with closing(sqlite3.connect(home / "platform.db", timeout=30)) as connection:
+        jobs = connection.execute("SELECT id, body ->> 'dataset' FROM entities WHERE kind = 'customization_job'").fetchall()
+    return [job for job, dataset in jobs if str(dataset).rpartition("/")[2] in names]
 
 
 def _forget_datasets(home: Path, names: frozenset[str], holding: Collection[Path], look: bool) -> int:

@@ -12,7 +12,7 @@ from feedback import CLOCK, SUM, WEATHER, calling, example, row, saying
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, decide_side, digest_of
+from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, decide_side, digest_of, line_digest
 from flywheel.errors import InputError
 from flywheel.ledger import Example
 from flywheel.rows import question_key
@@ -136,14 +136,35 @@ def test_half_of_a_small_batch_is_replay() -> None:
     assert scarce.manifest["counts"]["source"]["train"]["replay"] == 27
 
 
-def test_few_corrections_are_copied_with_their_tools_in_another_order() -> None:
-    fix = example(row("fix"), source="correction")
-    made = curate([fix, *(example(row(f"q {n}")) for n in range(200))], [], [], run_id="run-1")
-    copies = [line for line in lines(made, TRAINING_FILE) if line["messages"][0]["content"] == "fix"]
-    assert len(copies) == made.manifest["weights"]["correction"] == 3
-    assert all(copy["tools"] == fix.row.tools for copy in copies)
+def test_few_corrections_come_with_variants_of_themselves() -> None:
+    fix = example(row("How warm is Oslo?"), source="correction", name="fix")
+    others = [example(row(f"q {n}")) for n in range(200)] + [
+        example(row("And Rome?", calling(("get_weather", {"city": "Rome"}))))
+    ]
+    made = curate([fix, *others], [], [], run_id="run-1")
+    assert made.manifest["weights"]["correction"] == 3
+    assert (made.manifest["augmentation"]["rows"], made.manifest["augmentation"]["of"]) == (2, 1)
+    digests = made.manifest["variants"]["fix"]
+    varied = [line for line in lines(made, TRAINING_FILE) if line_digest(line) in digests]
+    assert len(varied) == len(set(digests)) == 2 and questions(made, TRAINING_FILE).total() == 204
+    for line in varied:
+        assert line["messages"][-1]["tool_calls"][0]["function"]["arguments"]["city"] in line["messages"][0]["content"]
+        assert line["tools"] == fix.row.tools
     many = curate([example(row(f"fix {n}"), source="correction") for n in range(80)], [], [], run_id="run-1")
     assert many.manifest["weights"]["correction"] == 1 and questions(many, TRAINING_FILE).total() == 80
+    assert many.manifest["variants"] == {} and many.manifest["augmentation"]["how"] == []
+
+
+def test_no_variant_asks_what_is_examined_or_checked() -> None:
+    rome = calling(("get_weather", {"city": "Rome"}))
+    fix, trained = example(row("How warm is Oslo?"), source="correction", name="fix"), example(row("And Rome?", rome))
+    free = curate([fix, trained], [], [], run_id="run-1")
+    asked = next(each for each in questions(free, TRAINING_FILE) if "Rome" in each and each != "And Rome?")
+    for held in ("holdout", "validation"):
+        made = curate([fix, trained, example(row(asked, rome), held)], [], [], run_id="run-1")
+        assert question_key(asked) not in {question_key(each) for each in questions(made, TRAINING_FILE)}
+    examined = curate([fix, trained], [], [row(asked, rome)], run_id="run-1")
+    assert question_key(asked) not in {question_key(each) for each in questions(examined, TRAINING_FILE)}
 
 
 def test_the_same_input_gives_the_same_bytes_and_a_digest_that_anybody_can_check() -> None:

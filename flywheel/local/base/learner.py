@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from flywheel.local.attention import NAME as CAUSAL_BLOCKS
 from flywheel.local.base.data import Batch
 from flywheel.local.base.recipe import Recipe
 
@@ -22,6 +23,8 @@ class Learner:
     def __init__(self, model: LlamaForCausalLM, recipe: Recipe, *, learning_rate: float, device: torch.device) -> None:
         untyped: Any = model
         self.model = untyped.float().to(device).train()
+        if device.type == "cpu":
+            self.model.set_attn_implementation(CAUSAL_BLOCKS)
         self.device = device
         self._recipe = recipe
         self._learning_rate = learning_rate

@@ -21,7 +21,7 @@ Kind = Literal["call", "decline", "ask_back", "talk", "result", "error", "two_ca
 Message = dict[str, Any]
 
 SHARES: dict[Kind, int] = {
-    "call": 54, "decline": 15, "ask_back": 4, "talk": 5, "result": 8, "error": 2, "two_calls": 4, "follow_up": 5, "after": 3,
+    "call": 45, "decline": 20, "ask_back": 8, "talk": 4, "result": 8, "error": 2, "two_calls": 5, "follow_up": 5, "after": 3,
 }  # fmt: skip
 """Of a hundred turns. `after` is a call that follows a finished exchange about something else."""
 _DRAWN_KINDS: list[Kind] = [kind for kind, share in SHARES.items() for _ in range(share)]
