@@ -199,12 +199,13 @@ def _copies(train: Sequence[Example]) -> int:
 def _variants(train: Sequence[Example], count: int, examined: set[str]) -> dict[str, list[Row]]:
     """Example id → the further rows that a correction trains as: variants, or the row itself where nothing can be varied.
 
-    None asks what is examined or checked.
+    None asks what is examined or checked, and none puts one person's words into another's: values come from imported rows and
+    from their own.
     """
-    values = values_of(example.row for example in train)
     found: dict[str, list[Row]] = {}
     for example in train if count else ():
         if example.source == "correction":
+            values = values_of(other.row for other in train if other.person in (None, example.person))
             made = variants(example.row, 2 * count, values, seed=example.id)
             fit = [row for row in made if row.question_key not in examined][:count]
             found[example.id] = fit + [example.row] * (count - len(fit))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -153,6 +154,17 @@ def test_few_corrections_come_with_variants_of_themselves() -> None:
     many = curate([example(row(f"fix {n}"), source="correction") for n in range(80)], [], [], run_id="run-1")
     assert many.manifest["weights"]["correction"] == 1 and questions(many, TRAINING_FILE).total() == 80
     assert many.manifest["variants"] == {} and many.manifest["augmentation"]["how"] == []
+
+
+def test_no_variant_puts_one_persons_words_into_anothers() -> None:
+    ann = replace(example(row("How warm is Oslo?"), source="correction", name="ann"), person="ann")
+    rome = row("And Rome, how warm?", calling(("get_weather", {"city": "Rome"})))
+    for person, expected in (("bob", {"Oslo"}), ("ann", {"Rome"}), (None, {"Rome"})):
+        other = replace(example(rome, source="thumb_up", name="other"), person=person)
+        made = curate([ann, other], [], [], run_id="run-1")
+        varied = [line for line in lines(made, TRAINING_FILE) if line_digest(line) in made.manifest["variants"]["ann"]]
+        cities = {line["messages"][-1]["tool_calls"][0]["function"]["arguments"]["city"] for line in varied}
+        assert cities == expected
 
 
 def test_no_variant_asks_what_is_examined_or_checked() -> None:
