@@ -203,12 +203,15 @@ def _variants(train: Sequence[Example], count: int, examined: set[str]) -> dict[
     from their own.
     """
     found: dict[str, list[Row]] = {}
-    for example in train if count else ():
-        if example.source == "correction":
-            values = values_of(other.row for other in train if other.person in (None, example.person))
-            made = variants(example.row, 2 * count, values, seed=example.id)
-            fit = [row for row in made if row.question_key not in examined][:count]
-            found[example.id] = fit + [example.row] * (count - len(fit))
+    corrections = [example for example in train if example.source == "correction"] if count else []
+    known = {
+        person: values_of(example.row for example in train if example.person in (None, person))
+        for person in {example.person for example in corrections}
+    }
+    for example in corrections:
+        made = variants(example.row, 2 * count, known[example.person], seed=example.id)
+        fit = [row for row in made if row.question_key not in examined][:count]
+        found[example.id] = fit + [example.row] * (count - len(fit))
     return found
 
 
