@@ -66,8 +66,8 @@ def check_params(family: dict[str, Any]) -> None:
 
 def test_the_bank_holds_what_the_readme_counts_on() -> None:
     families = bank()
-    assert len(families) > 300 and sum(len(family["queries"]) for family in families.values()) > 8000
-    assert 25 <= sum(map(held_out, families)) <= 50
+    assert len(families) > 600 and sum(len(family["queries"]) for family in families.values()) > 14_000
+    assert len(families) / 10 <= sum(map(held_out, families)) <= len(families) / 6
     assert all(name in families for group in alike().values() for name in group)
 
 
@@ -84,7 +84,7 @@ def test_a_family_is_well_formed(name: str) -> None:
         assert len(family["names"]) >= 5 and len(family["descriptions"]) >= 4
     check_params(family)
     queries = asked(family)
-    assert len(queries) == len(set(queries)) >= (40 if "tool" in family else 20)
+    assert len(queries) == len(set(queries)) >= (40 if "tool" in family else 16)
     assert [text for text in queries if not required <= slots(text) <= set(params)] == []
     short = [*family["followups"], *(case["query"] for case in family["missing"])]
     assert [text for text in short if not slots(text) <= set(params)] == []
@@ -114,14 +114,17 @@ def test_every_call_fits_the_schema_of_an_offered_tool(seed: int, test: bool) ->
 
 
 def test_text_arguments_are_said_in_the_conversation() -> None:
-    """A value that stands nowhere in the question cannot be learned; only times, dates and options have forms of their own."""
+    """A value that stands nowhere in the question cannot be learned; only times, dates and options have forms of their own, and a
+    few requests imply a value."""
     checked = 0
+    implying = [query for family in bank().values() for query in family["queries"] if not isinstance(query, str)]
+    implied = {value for _, values in implying for value in values.values()}
     for sample in samples(11, 150):
         options = {option for tool in sample.tools for option in enums(tool["function"]["parameters"]["properties"])}
         for turn in sample.turns:
             said = " ".join(message["content"] for message in turn.messages if message["role"] == "user")
             for value in texts([message.get("tool_calls", []) for message in turn.messages]):
-                own_form = value in options or re.fullmatch(r"(\d{4}-\d\d-\d\d)?T?(\d\d:\d\d)?", value)
+                own_form = value in options | implied or re.fullmatch(r"(\d{4}-\d\d-\d\d)?T?(\d\d:\d\d)?", value)
                 assert own_form or value in said, (value, said)
                 checked += 1
     assert checked > 300
@@ -181,6 +184,7 @@ def test_no_phrase_of_the_everyday_questions_is_trained_on() -> None:
     phrases = json.loads((EVERYDAY / "everyday_phrases.json").read_text(encoding="utf-8"))
     talk = json.loads((EVERYDAY / "everyday_talk.json").read_text(encoding="utf-8"))
     tested = {plain(text) for part in (phrases, talk["out_of_scope"], talk["missing"]) for text in strings(part)}
+    tested = {text for text in tested if len(re.findall(r"[a-z]+", text)) > 2}  # anybody says "tell me" and a name
     trained = [text for family in bank().values() for text in asked(family) + family["followups"]]
     trained += [case["query"] for family in bank().values() for case in family["missing"]] + DOMAINS["general"]
     assert len(tested) > 200 and [text for text in trained if plain(text) in tested] == []
