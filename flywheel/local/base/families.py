@@ -100,8 +100,14 @@ class FamilyTool:
 
     def ask(self) -> Asked:
         """A request and its arguments."""
-        query = self._draw.pick(self._queries)
-        text, implied = (query, {}) if isinstance(query, str) else (query[0], query[1])
+        return self._asked(self._draw.pick(self._queries))
+
+    def ask_as(self, way: str | list[Any]) -> Asked | None:
+        """The same in one of the family's ways to ask; None where it names a parameter that this tool was drawn without."""
+        return self._asked(way) if way in self._queries else None
+
+    def _asked(self, way: str | list[Any]) -> Asked:
+        text, implied = (way, {}) if isinstance(way, str) else (way[0], way[1])
         return self._filled(as_typed(self._draw, text), implied)
 
     def follow_up(self, before: Asked) -> Asked | None:
