@@ -20,25 +20,29 @@ from flywheel.local.generation import Completion, Request
 from flywheel.local.settings import prepare_environment
 
 MAX_TOKENS = 160
-_MODEL = "exam"
+_MODEL, _ADAPTED = "exam", "exam-adapted"
 _AT_ONCE = 64
 
 
-def evaluate(model: Path, sets: Iterable[ExamSet], *, threads: int = 1) -> Iterator[tuple[ExamSet, list[Completion], Result]]:
-    """Ask the model in a folder every question: each set with the answers and how many of them are right."""
+def evaluate(
+    model: Path, sets: Iterable[ExamSet], *, adapter: Path | None = None, threads: int = 1
+) -> Iterator[tuple[ExamSet, list[Completion], Result]]:
+    """Ask the model in a folder, with an adapter or without, every question: each set with the answers and how many are right."""
     engine = Engine(_MODEL, model, max_batch=32, threads=threads)
     try:
         engine.wait_ready(120)
+        if adapter is not None:
+            engine.load_adapter(_ADAPTED, adapter)
         for exam in sets:
-            answers = list(_answers(engine, exam))
+            answers = list(_answers(engine, exam, _MODEL if adapter is None else _ADAPTED))
             yield exam, answers, judge(exam, answers)
     finally:
         engine.close()
 
 
-def _answers(engine: Engine, exam: ExamSet) -> Iterator[Completion]:
+def _answers(engine: Engine, exam: ExamSet, asked: str) -> Iterator[Completion]:
     requests = [
-        Request(model=_MODEL, messages=question.messages, tools=question.tools, temperature=0, max_tokens=MAX_TOKENS)
+        Request(model=asked, messages=question.messages, tools=question.tools, temperature=0, max_tokens=MAX_TOKENS)
         for question in exam.questions
     ]
     for start in range(0, len(requests), _AT_ONCE):
@@ -76,19 +80,22 @@ def _mistakes(exam: ExamSet, answers: list[Completion]) -> Iterator[str]:
 
 @click.command(help=__doc__.split("Knows")[0] if __doc__ else None)
 @click.option("--model", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="The model's folder.")
+@click.option("--adapter", type=click.Path(exists=True, file_okay=False, path_type=Path), help="A LoRA adapter's folder to add.")
 @click.option("--n", "count", default=200, show_default=True, help="Questions a set.")
 @click.option("--rows", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Ask the rows of this file instead.")
 @click.option("--seed", default=TEST_SEED, help="Of the questions.")
 @click.option("--threads", default=1, show_default=True, help="Threads of computation.")
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON a set.")
 @click.option("--mistakes", is_flag=True, help="Show the wrong answers, too.")
-def main(model: Path, count: int, rows: Path | None, seed: int, threads: int, as_json: bool, mistakes: bool) -> None:
+def main(
+    model: Path, adapter: Path | None, count: int, rows: Path | None, seed: int, threads: int, as_json: bool, mistakes: bool
+) -> None:
     """The command."""
     prepare_environment()
     sets = sets_from_rows(rows, count) if rows else exam_sets(count, seed)
     if not as_json:
         print(f"{'share right (95 % interval)':28} {'n':>5}  {'name':17}  {'name+args / right':17}  {'call refused':17}")
-    for exam, answers, result in evaluate(model, sets, threads=threads):
+    for exam, answers, result in evaluate(model, sets, adapter=adapter, threads=threads):
         print(json.dumps(_record(result)) if as_json else _line(result), flush=True)
         if mistakes:
             print("\n".join(_mistakes(exam, answers)), flush=True)
