@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from statistics import mean
@@ -93,11 +91,7 @@ def correct(home: Path, rows: list[Row]) -> None:
 
 def score(model: str, home: Path, data: Path) -> tuple[float, float]:
     """Both metrics of a model that the platform in this state folder serves."""
-    command = [sys.executable, "-m", "flywheel", "evaluate", "--model", model, "--data", str(data), "--json"]
-    done = subprocess.run(command, env=wheel.environment(home), stdout=subprocess.PIPE, text=True)
-    said = json.loads(done.stdout or "{}")
-    if done.returncode:
-        raise wheel.CommandFailed(f"the evaluation ended badly: {said.get('error')}")
+    said = wheel.evaluated(home, model, data)
     return said[wheel.METRICS[0]], said[wheel.METRICS[1]]
 
 

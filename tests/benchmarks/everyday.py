@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -38,12 +36,7 @@ def scores(model: str, home: Path, folder: Path) -> dict[str, Any]:
     """What `flywheel evaluate --json` says of the model on the questions."""
     data = folder / "everyday.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows()), encoding="utf-8")
-    command = [sys.executable, "-m", "flywheel", "evaluate", "--model", model, "--data", str(data), "--json"]
-    done = subprocess.run(command, env=wheel.environment(home), stdout=subprocess.PIPE, text=True)
-    said: dict[str, Any] = json.loads(done.stdout or "{}")
-    if done.returncode:
-        raise wheel.CommandFailed(f"the evaluation ended badly: {said.get('error')}")
-    return said
+    return wheel.evaluated(home, model, data)
 
 
 def main() -> None:

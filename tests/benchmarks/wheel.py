@@ -82,6 +82,16 @@ def turn(home: Path, *others: int) -> Turned:
     return Turned(run, seconds, watch.peak)
 
 
+def evaluated(home: Path, model: str, data: Path) -> dict[str, Any]:
+    """What `flywheel evaluate` says of a model that the platform in this state folder serves. Raises CommandFailed."""
+    command = [sys.executable, "-m", "flywheel", "evaluate", "--model", model, "--data", str(data), "--json"]
+    done = subprocess.run(command, env=environment(home), stdout=subprocess.PIPE, text=True)
+    said = _object(done.stdout, command)
+    if done.returncode:
+        raise CommandFailed(f"the evaluation ended badly: {said.get('error')}")
+    return said
+
+
 def _object(printed: str, command: list[str]) -> dict[str, Any]:
     try:
         return json.loads(printed)
