@@ -48,7 +48,7 @@ def _base_model(_context: click.Context, _parameter: click.Parameter, text: str)
     help="Hugging Face folder of a causal language model whose chat template takes tools, and the id to serve it as.",
 )
 def main(home: Path, port: int, as_json: bool, base_model: BaseModel) -> None:
-    """Run NeMo microservices on this machine: Data Store, Entity Store, Customizer, Evaluator and NIM on one port."""
+    """Run NeMo microservices on this machine: all services on one port."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     # Every request of huggingface_hub's and the evaluator's client would be a line.
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -22,6 +22,9 @@ from flywheel.local.state import Exists, Missing, NotJson, now
 _FULL = "the disk that holds the platform's home is full; free some space and try again, nothing was written"
 _BROKEN = "the platform failed at this request; its log says why"
 
+DEEPEST = 100
+"""Levels of a body: what is nested much deeper can be stored, but not be shown again."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -60,10 +63,24 @@ def refuse(
 
 def checked(model: type[Model], body: Any) -> Model:
     """The body as that model, or a 422 that names each wrong field."""
+    if _deeper(body, DEEPEST):
+        problem = {"loc": ("body",), "msg": f"nested more than {DEEPEST} levels deep; flatten it", "type": "too_deep"}
+        raise RequestValidationError([problem])
     try:
         return model.model_validate(body)
     except ValidationError as error:
         raise RequestValidationError([{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]) from None
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value has more levels than that; without recursion, which is what deep values break."""
+    level = [value]
+    for _ in range(levels):
+        parts = [part for part in level if isinstance(part, dict | list)]
+        level = [item for part in parts for item in (part.values() if isinstance(part, dict) else part)]
+        if not level:
+            return False
+    return True
 
 
 def deleted(identity: str, what: str) -> dict[str, str]:
@@ -77,6 +94,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, _known)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RecursionError, _deep)
     app.add_exception_handler(OSError, _os)
     app.add_exception_handler(sqlite3.OperationalError, _sqlite)
     # Starlette raises again after this one, and so the server logs the traceback that the client must not see.
@@ -97,6 +115,10 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # What was sent is left out: it may be long, or hostile to whoever prints it.
     return refuse(422, [{"loc": list(one["loc"]), "msg": one["msg"], "type": one["type"]} for one in error.errors()])
+
+
+def _deep(_: Request, error: Exception) -> JSONResponse:
+    return refuse(422, "the body is nested too deeply")
 
 
 def _os(_: Request, error: Exception) -> JSONResponse:

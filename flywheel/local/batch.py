@@ -74,6 +74,14 @@ class Batch(Generic[T]):
         self._remember(_Beginning(adapter, tokens, layers))
         return logits[0], layers
 
+    def embed(self, tokens: list[int], adapter: Adapter | None) -> torch.Tensor:
+        """The mean of the last layer's states (size) over a text's tokens, of length one. The rows are left alone."""
+        import torch
+
+        self._bank.route([adapter])
+        states = self._model.base_model(input_ids=torch.tensor([tokens]), use_cache=False).last_hidden_state[0]
+        return torch.nn.functional.normalize(states.mean(0), dim=0)
+
     def join(self, item: T, adapter: Adapter | None, layers: Layers) -> None:
         """Add a row that was read."""
         self._rows.append(_Row(item, adapter, layers[0][0].shape[2]))

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from flywheel.local.answers import checked
 from flywheel.local.entities import Described, Name, Named, Text, Url
 from flywheel.local.hyperparameters import Hyperparameters
 from flywheel.local.state import now
+from flywheel.local.training_rows import checked_template
 
 WAITING = ("created", "pending", "running")
 """The statuses of a job that is not over."""
@@ -23,12 +25,22 @@ FinetuningType = Literal["lora", "lora_merged", "all_weights"]
 Precision = Literal["int8", "bf16", "fp16", "fp32", "fp8-mixed", "bf16-mixed"]
 
 
-class TrainingOption(BaseModel):
-    """One way in which a config may train."""
+class WayToTrain(BaseModel):
+    """What a training option is known by."""
 
     model_config = ConfigDict(extra="allow")
     training_type: TrainingType
     finetuning_type: FinetuningType
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Both types."""
+        return self.training_type, self.finetuning_type
+
+
+class TrainingOption(WayToTrain):
+    """One way in which a config may train."""
+
     num_gpus: int = Field(ge=0)
     micro_batch_size: int = Field(ge=1)
     num_nodes: int = 1
@@ -38,23 +50,47 @@ class TrainingOption(BaseModel):
     use_sequence_parallel: bool = False
 
 
+class _Added(BaseModel):
+    options: list[TrainingOption]
+
+
+class _Removed(BaseModel):
+    options: list[WayToTrain]
+
+
 class Config(Named):
-    """A customization config: which target, how long its rows may be, and how it may be trained."""
+    """A customization config: which target, how long its rows may be, and how it may be trained.
+
+    Without a target it is for the base model that it is named after, `model@version`.
+    """
 
     model_config = ConfigDict(extra="allow")
-    target: str | dict[str, Any]
+    target: str | dict[str, Any] | None = None
     max_seq_length: int = Field(ge=1)
     training_options: list[TrainingOption] = Field(min_length=1)
     training_precision: Precision = "bf16-mixed"
-    prompt_template: Text | None = None
+    prompt_template: Annotated[Text, AfterValidator(checked_template)] | None = None
     chat_prompt_template: Text | None = None
+
+
+def with_options(config: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """A PATCH body whose `add_training_options` and `remove_training_options` have become the whole list. Raises 422."""
+    kept = {key: value for key, value in body.items() if key not in ("add_training_options", "remove_training_options")}
+    if len(kept) == len(body):
+        return kept
+    added = checked(_Added, {"options": body.get("add_training_options") or []}).options
+    removed = {one.pair for one in checked(_Removed, {"options": body.get("remove_training_options") or []}).options}
+    gone = removed | {one.pair for one in added}
+    there = [TrainingOption.model_validate(one) for one in kept.get("training_options", config["training_options"])]
+    options = [one for one in there if one.pair not in gone] + added
+    return {**kept, "training_options": [one.model_dump(mode="json") for one in options]}
 
 
 class Target(Named):
     """A customization target: a base model that configs train."""
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
-    model_path: Text
+    model_path: Text | None = None
     num_parameters: int = Field(ge=0)
     precision: Precision
     base_model: Text | None = None
@@ -95,7 +131,7 @@ class JobRequest(Described):
     model_config = ConfigDict(extra="ignore")
     namespace: Name = "default"
     name: Name | None = None
-    config: str | Reference
+    config: str | Config | Reference
     dataset: str | Reference
     hyperparameters: Hyperparameters
     output_model: Text | None = None

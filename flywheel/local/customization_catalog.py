@@ -13,13 +13,15 @@ from typing import Any
 from fastapi import HTTPException
 from safetensors import safe_open
 
+from flywheel.local.answers import checked
 from flywheel.local.customization import Config, Reference, Target
 from flywheel.local.dataset_url import DatasetUrl, parse_dataset_url, pinned, split_files
 from flywheel.local.hyperparameters import Hyperparameters
 from flywheel.local.repos import RepoMissing, Repos, RevisionMissing
 from flywheel.local.state import Entity, Kind, State
 
-TRAINABLE = ("sft", "lora")
+TRAINABLE = (("sft", "lora"), ("dpo", "lora"))
+"""Training and finetuning types that can be done here."""
 CONFIG_VERSIONS = ("v1.0.0+80GB", "v1.0.0+cpu")
 """The base's configs: the one that NVIDIA's notebooks ask for, and ours, which as the newest stands first in a list."""
 TARGET_VERSION = "2.0"
@@ -39,8 +41,12 @@ class Catalog:
         for version in CONFIG_VERSIONS:
             self._seed_config(namespace, f"{name}@{version}", f"{base_id}@{TARGET_VERSION}")
 
-    def config(self, named: str | Reference) -> Entity:
-        """The customization config of that name; its target is known and is the base model."""
+    def config(self, named: str | Config | Reference) -> Entity:
+        """The customization config, named or sent along; its target is known and is the base model."""
+        if isinstance(named, Config):
+            sent = named.model_dump(mode="json")
+            self._check_target(sent)
+            return sent
         reference = Reference.read(named)
         config = self._found("customization_config", reference)
         if config is None:
@@ -57,8 +63,9 @@ class Catalog:
         if found is None:
             offered = ", ".join(f"{one['training_type']} with {one['finetuning_type']}" for one in options)
             raise HTTPException(422, f"the config does not train {pair[0]} with {pair[1]}; it offers {offered}")
-        if pair != TRAINABLE:
-            raise HTTPException(422, f"the local Customizer cannot train {pair[0]} with {pair[1]}, only sft with lora")
+        if pair not in TRAINABLE:
+            able = " or ".join(f"{training} with {finetuning}" for training, finetuning in TRAINABLE)
+            raise HTTPException(422, f"the local Customizer cannot train {pair[0]} with {pair[1]}, only {able}")
         return found
 
     def dataset(self, named: str | Reference) -> tuple[str, DatasetUrl]:
@@ -79,12 +86,12 @@ class Catalog:
         return str(reference), url
 
     def _check_target(self, config: Entity) -> None:
-        named = config["target"]
-        reference = Reference.read(named if isinstance(named, str) else Reference.model_validate(named))
+        named = config["target"] or _named_after(config)
+        reference = Reference.read(named if isinstance(named, str) else checked(Reference, named))
         target = self._found("customization_target", reference)
         if target is None:
             raise HTTPException(404, f"customization target {str(reference)!r} of the config does not exist; create it first")
-        base = target["base_model"] or f"{target['namespace']}/{target['name'].partition('@')[0]}"
+        base = target["base_model"] or _named_after(target).partition("@")[0]
         if base != self._base_id:
             raise HTTPException(422, f"the config trains {base!r}, but only {self._base_id!r} can be trained here")
 
@@ -104,11 +111,23 @@ class Catalog:
             self._state.create("customization_target", namespace, name, target.model_dump(mode="json"))
 
     def _seed_config(self, namespace: str, name: str, target: str) -> None:
-        if self._state.get("customization_config", namespace, name) is None:
-            option = {"training_type": TRAINABLE[0], "finetuning_type": TRAINABLE[1], "num_gpus": 0, "micro_batch_size": 1}
-            body = {"namespace": namespace, "name": name, "target": target, "training_options": [option]}
-            config = Config.model_validate({**body, "max_seq_length": self.longest_row})
-            self._state.create("customization_config", namespace, name, config.model_dump(mode="json"))
+        options = [
+            {"training_type": training, "finetuning_type": finetuning, "num_gpus": 0, "micro_batch_size": 1}
+            for training, finetuning in TRAINABLE
+        ]
+        body = {"namespace": namespace, "name": name, "target": target, "training_options": options}
+        config = Config.model_validate({**body, "max_seq_length": self.longest_row}).model_dump(mode="json")
+        there = self._state.get("customization_config", namespace, name)
+        if there is None:
+            self._state.create("customization_config", namespace, name, config)
+        elif len(there["training_options"]) == 1:  # written by a version that knew one way to train
+            self._state.update("customization_config", namespace, name, {"training_options": config["training_options"]})
+
+
+def _named_after(entity: Entity) -> str:
+    """The target that a config without one means: its own name, at the version that targets here have."""
+    model = f"{entity['namespace']}/{str(entity['name']).partition('@')[0]}"
+    return f"{model}@{TARGET_VERSION}"
 
 
 def _count_parameters(folder: Path) -> int:

@@ -13,7 +13,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import TypeAdapter, ValidationError
 
 from flywheel.local.answers import checked
-from flywheel.local.customization import Config, JobRequest, Reference, Target, new_details
+from flywheel.local.customization import Config, JobRequest, Reference, Target, new_details, with_options
 from flywheel.local.customization_catalog import Catalog
 from flywheel.local.engine import Engine
 from flywheel.local.entities import Name, collection
@@ -22,6 +22,7 @@ from flywheel.local.job_folder import JobFolder
 from flywheel.local.listing import page_of
 from flywheel.local.repos import Repos
 from flywheel.local.state import Entity, Exists, State
+from flywheel.local.training_rows import PROMPT_TEMPLATE
 from flywheel.local.training_runner import TrainingRunner
 
 LOG_LINES = 500
@@ -58,7 +59,8 @@ class Customizer:
         routes.add_api_route(_JOBS + "/{job_id}/container-logs", self._logs, methods=["GET"])
         for path in (_JOBS + "/{job_id}/cancel", "/v1/customizations/{job_id}/cancel"):
             routes.add_api_route(path, self._cancel, methods=["POST"])
-        routes.include_router(collection(self._state, "customization_config", "/v1/customization/configs", Config))
+        configs = collection(self._state, "customization_config", "/v1/customization/configs", Config, amended=with_options)
+        routes.include_router(configs)
         routes.include_router(collection(self._state, "customization_target", "/v1/customization/targets", Target))
         return routes
 
@@ -72,12 +74,12 @@ class Customizer:
             "max_seq_length": min(config["max_seq_length"], self._catalog.longest_row),
             "precision": config["training_precision"],
             "training_option": option,
-            "prompt_template": config["prompt_template"] or "{prompt} {completion}",
+            "prompt_template": config["prompt_template"] or PROMPT_TEMPLATE,
             "dataset_schema": None,
         }
         whole = {
             **request.model_dump(mode="json", exclude={"namespace", "name", "config", "dataset"}),
-            "config": str(Reference.read(request.config)),
+            "config": config if isinstance(request.config, Config) else str(Reference.read(request.config)),
             "config_snapshot": snapshot,
             "dataset": dataset,
             "dataset_files_url": str(url),

@@ -6,6 +6,7 @@ Uploads always travel inside the commit ("regular"): the client's other way, Xet
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
@@ -20,6 +21,7 @@ from flywheel.local.repos import Commit, Repo, RepoFile, RepoKind, Repos, Taken,
 HOME_NAMESPACE = "default"
 """Where a repo goes that is created without a namespace, as the hub would put it under the person's own name."""
 
+_SKIPS_WELL = (1, 33)
 _PREFIX: dict[RepoKind, str] = {"datasets": "datasets/", "models": ""}
 
 
@@ -184,8 +186,9 @@ def _upload_routes(repos: Repos) -> APIRouter:
     the_repo = Depends(repos.repo)
 
     @routes.post("/preupload/{revision}")
-    def preupload(revision: str, body: Preupload, repo: Repo = the_repo) -> dict[str, Any]:
-        there = {file.path: file.git_oid for file in repos.files(repos.resolve(repo, revision))}
+    def preupload(revision: str, body: Preupload, request: Request, repo: Repo = the_repo) -> dict[str, Any]:
+        files = repos.files(repos.resolve(repo, revision)) if _may_skip(request.headers.get("user-agent", "")) else []
+        there = {file.path: file.git_oid for file in files}
         return {"files": [_planned(check_path(file.path), there) for file in body.files]}
 
     @routes.post("/commit/{revision}")
@@ -229,12 +232,14 @@ def _file_routes(repos: Repos) -> APIRouter:
         shown = path.rsplit("/", 1)[-1]
         return FileResponse(repos.blobs.path(file.sha256), headers=headers, media_type="application/octet-stream", filename=shown)
 
-    # One function for GET and HEAD: FastAPI answers HEAD only where it is named.
-    @routes.api_route("/{kind}/{namespace}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
+    # GET and HEAD, each by its name: FastAPI answers HEAD only where it is named.
+    @routes.get("/{kind}/{namespace}/{name}/resolve/{revision}/{path:path}")
+    @routes.head("/{kind}/{namespace}/{name}/resolve/{revision}/{path:path}")
     def kind_file(kind: RepoKind, namespace: str, name: str, revision: str, path: str) -> Response:
         return serve(kind, namespace, name, revision, path)
 
-    @routes.api_route("/{namespace}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
+    @routes.get("/{namespace}/{name}/resolve/{revision}/{path:path}")
+    @routes.head("/{namespace}/{name}/resolve/{revision}/{path:path}")
     def model_file(namespace: str, name: str, revision: str, path: str) -> Response:
         return serve("models", namespace, name, revision, path)
 
@@ -286,6 +291,12 @@ def _commit(commit: Commit) -> dict[str, Any]:
 def _date(stamp: str) -> str:
     # The hub writes milliseconds and a Z, and its client parses nothing else.
     return stamp[:23] + "Z"
+
+
+def _may_skip(user_agent: str) -> bool:
+    """Whether the client may leave out a file that is there already: of the versions tried, 0.36 and 1.0 raise when they do."""
+    version = re.search(r"hf_hub/(\d+)\.(\d+)", user_agent)
+    return version is not None and (int(version[1]), int(version[2])) >= _SKIPS_WELL
 
 
 def _planned(path: str, there: dict[str, str]) -> dict[str, Any]:

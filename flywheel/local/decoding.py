@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flywheel.local.call_form import parse
 from flywheel.local.generation import Completion, FinishReason, Generation
+from flywheel.local.token_record import TokenRecord
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,10 @@ class Limits(NamedTuple):
 
 
 class Decoder:
-    """Writes one answer into a `Generation`. `matcher` is llguidance's; `calls` is how a tool call begins, or None."""
+    """Writes one answer into a `Generation`. `matcher` is llguidance's; `calls` is how a tool call begins, or None.
+
+    `record` keeps the tokens' probabilities where the request asked for them.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Decoder:
         calls: str | None,
         sampling: Sampling,
         limits: Limits,
+        record: TokenRecord | None = None,
     ) -> None:
         self.generation = generation
         self.finished = False
@@ -55,6 +60,7 @@ class Decoder:
         self._calls = calls
         self._sampling = sampling
         self._limits = limits
+        self._record = record
         self._random: torch.Generator | None = None
         self._shown = 0
         self._logprobs = 0.0
@@ -65,6 +71,8 @@ class Decoder:
         self._logprobs += float(logits[token] - logits.logsumexp(-1))
         self.tokens.append(token)
         self._matcher.consume_token(token)
+        if self._record and token not in self._limits.ends:
+            self._record.take(token, logits)
         if token in self._limits.ends or self._matcher.is_stopped():
             self._finish("stop")
             return
@@ -113,14 +121,18 @@ class Decoder:
 
     def _show(self, text: str, end: int) -> None:
         if end > self._shown:
-            self.generation.add(text[self._shown : end])
+            self.generation.add(text[self._shown : end], self._record.certain(text[:end]) if self._record else ())
             self._shown = end
 
     def _finish(self, reason: FinishReason, text: str | None = None) -> None:
+        if text is not None and self._record:
+            self._record.cut(text)
         text = self._text() if text is None else text
         content, calls = parse(text) if self._is_call(text) else (text, [])
         if content is not None:
             self._show(content, len(content))
+        if self._record and (rest := self._record.rest()):
+            self.generation.add("", rest)
         self.finished = True
         self.generation.finish(
             Completion(
@@ -131,6 +143,7 @@ class Decoder:
                 prompt_tokens=self.generation.prompt_tokens,
                 completion_tokens=len(self.tokens),
                 mean_logprob=self._logprobs / len(self.tokens),
+                tokens=self._record.tokens if self._record else (),
             )
         )
 

@@ -14,20 +14,23 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from flywheel.local.adapters import Adapter, AdapterBank, read_adapter
 from flywheel.local.batch import Batch
 from flywheel.local.call_form import CallForm, call_form
-from flywheel.local.chat_format import ChatFormat, PromptTooLong
+from flywheel.local.chat_format import ChatFormat, PromptError, PromptTooLong
 from flywheel.local.decoding import Decoder, Limits, end_tokens, sampling_for
 from flywheel.local.generation import Cancelled, EngineBusy, EngineError, EngineNotReady, Generation, Request, UnknownModel
 from flywheel.local.grammar import Grammars
+from flywheel.local.token_record import TokenRecord
 
 log = logging.getLogger(__name__)
+
+Truncation = Literal["NONE", "START", "END"]
 
 _WAITING_FOR_EACH_PLACE = 16  # requests that may wait, for each place in the batch
 _CLOCK = {
@@ -35,6 +38,13 @@ _CLOCK = {
     "description": "Tell the time in a city.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
 }
+
+
+class Embedding(NamedTuple):
+    """A text's vector, of length one, and how many tokens the text has."""
+
+    vector: list[float]
+    tokens: int
 
 
 class _Job(NamedTuple):
@@ -56,6 +66,23 @@ class _Loaded(NamedTuple):
     ends: frozenset[int]
     bank: AdapterBank
     batch: Batch[_Job]
+
+    def prompt(self, request: Request) -> list[int]:
+        """The tokens to go on from: the conversation as the chat template writes it, or the prompt as it was sent."""
+        if request.prompt is None:
+            return self.format.prompt(request.messages, request.tools)
+        return self.token_ids(request.prompt, special=True)
+
+    def token_ids(self, text: str | Sequence[int], *, special: bool) -> list[int]:
+        """A text's tokens, with those that the tokenizer begins texts with if `special`; token ids are only checked."""
+        if isinstance(text, str):
+            ids: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
+        else:
+            ids = list(text)
+        size = self.model.config.vocab_size
+        if not ids or not all(0 <= token < size for token in ids):
+            raise PromptError(f"the prompt is empty or names a token outside 0 to {size - 1}; send a text")
+        return ids
 
 
 class Engine:
@@ -136,6 +163,19 @@ class Engine:
             job.decoder.generation.finish(EngineNotReady("the engine is shutting down"))
         return job.decoder.generation
 
+    def embed(self, model_id: str, text: str | Sequence[int], truncate: Truncation = "NONE") -> Embedding:
+        """A text, or its token ids, as a vector. Blocks until the model has read it; answers that are being written go on.
+
+        A causal model's mean state: near for texts that share words, no match for a model that was trained to embed. `truncate`
+        says from which end a text longer than the context is cut. Raises as `submit` does.
+        """
+        parts = self._parts()
+        adapter = self._find(model_id)
+        tokens = _fitting(parts.token_ids(text, special=False), parts.format.max_length, truncate)
+        vectors: list[list[float]] = []
+        self._between_steps(lambda: vectors.append(parts.batch.embed(tokens, adapter).tolist()))
+        return Embedding(vectors[0], len(tokens))
+
     def close(self) -> None:
         """Stop the thread; requests that still run fail with `EngineNotReady`."""
         self._closing = True
@@ -155,7 +195,7 @@ class Engine:
         return adapter
 
     def _job(self, parts: _Loaded, request: Request, adapter: Adapter | None) -> _Job:
-        tokens = parts.format.prompt(request.messages, request.tools)
+        tokens = parts.prompt(request)
         room = parts.format.max_length - len(tokens)
         if room < 1:
             raise PromptTooLong(len(tokens), parts.format.max_length - 1)
@@ -171,6 +211,7 @@ class Engine:
             calls=parts.form.opening if request.tools and request.tool_choice != "none" and request.json_schema is None else None,
             sampling=sampling_for(request.temperature, request.top_p, request.seed, parts.model.generation_config),
             limits=Limits(min(room, request.max_tokens or room), parts.ends, tuple(text for text in request.stop if text)),
+            record=None if request.logprobs is None else TokenRecord(request.logprobs, parts.grammars.written),
         )
         return _Job(tokens, adapter, decoder)
 
@@ -282,6 +323,14 @@ class Engine:
             self._inbox.get()()
         for job in [*self._waiting, *(self._loaded.batch.items if self._loaded else ())]:
             job.decoder.generation.finish(EngineNotReady("the engine is shutting down"))
+
+
+def _fitting(tokens: list[int], limit: int, truncate: Truncation) -> list[int]:
+    if len(tokens) <= limit:
+        return tokens
+    if truncate == "NONE":
+        raise PromptTooLong(len(tokens), limit)
+    return tokens[:limit] if truncate == "END" else tokens[-limit:]
 
 
 def _load(path: Path) -> _Loaded:

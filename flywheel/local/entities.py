@@ -98,9 +98,17 @@ def router(state: State, model_deleted: Callable[[Entity], None] | None = None) 
 
 
 def collection(
-    state: State, kind: Kind, path: str, model: type[Named], after_delete: Callable[[Entity], None] | None = None
+    state: State,
+    kind: Kind,
+    path: str,
+    model: type[Named],
+    after_delete: Callable[[Entity], None] | None = None,
+    amended: Callable[[Entity, dict[str, Any]], dict[str, Any]] | None = None,
 ) -> APIRouter:
-    """Create, list, read, change and delete entities of one kind under `path`; bodies are checked and completed by `model`."""
+    """Create, list, read, change and delete entities of one kind under `path`; bodies are checked and completed by `model`.
+
+    amended makes of an entity and the body of a PATCH the keys to replace, where a client may also say them otherwise.
+    """
     routes = APIRouter(tags=[kind])
 
     @routes.post(path)
@@ -120,7 +128,7 @@ def collection(
     def change(namespace: str, name: str, body: dict[str, Any]) -> Entity:
         with state.transaction():
             entity = _present(state.get(kind, namespace, name), kind, f"{namespace}/{name}")
-            return state.update(kind, namespace, name, changed(model, entity, body))
+            return state.update(kind, namespace, name, changed(model, entity, amended(entity, body) if amended else body))
 
     @routes.delete(path + "/{namespace}/{name}")
     def delete(namespace: str, name: str) -> dict[str, str]:

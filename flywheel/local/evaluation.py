@@ -7,61 +7,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flywheel.local.entities import Described, Name, Named, Text, Url
-from flywheel.local.metrics import CHECKS
+from flywheel.local.evaluation_metrics import Metric
+from flywheel.local.inference import ModelRef, Params
 from flywheel.local.state import Kind, new_id, now
-
-TASK_TYPES = ("chat-completion",)
 
 TaskName = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class DatasetRef(BaseModel):
-    """The rows of a task: a file, or all `*.jsonl` files of a folder, in the Data Store."""
+    """Rows: a file, or all `*.jsonl` files of a folder, in the Data Store."""
 
     model_config = ConfigDict(extra="allow")
     files_url: Url
     limit: int | None = Field(default=None, ge=1)
-
-
-class ToolCalling(BaseModel):
-    """NVIDIA's tool-calling metric; the ground truth is a template that renders to JSON tool calls."""
-
-    model_config = ConfigDict(extra="allow")
-    tool_calls_ground_truth: str
-
-
-class StringCheck(BaseModel):
-    """The string-check metric: two templates and what is asked of them, `[left, operation, right]`."""
-
-    model_config = ConfigDict(extra="allow")
-    check: tuple[str, str, str]
-
-    @field_validator("check")
-    @classmethod
-    def _known(cls, check: tuple[str, str, str]) -> tuple[str, str, str]:
-        if check[1] not in CHECKS:
-            raise ValueError(f"unknown string check {check[1]!r}; use one of {', '.join(CHECKS)}")
-        return check
-
-
-class ToolCallingMetric(BaseModel):
-    """A metric of type tool-calling."""
-
-    type: Literal["tool-calling"]
-    params: ToolCalling
-
-
-class StringCheckMetric(BaseModel):
-    """A metric of type string-check."""
-
-    type: Literal["string-check"]
-    params: StringCheck
-
-
-Metric = Annotated[ToolCallingMetric | StringCheckMetric, Field(discriminator="type")]
 
 
 class TaskParams(BaseModel):
@@ -70,36 +31,24 @@ class TaskParams(BaseModel):
     model_config = ConfigDict(extra="allow")
     template: dict[str, Any]
 
-    @field_validator("template")
-    @classmethod
-    def _has_messages(cls, template: dict[str, Any]) -> dict[str, Any]:
-        if "messages" not in template:
-            raise ValueError("the template needs 'messages', for example '{{ item.messages | tojson }}'")
-        return template
-
 
 class Task(BaseModel):
-    """One task: rows, the requests made of them, and the metrics of the answers."""
+    """One task: rows, the requests made of them, and the metrics of the answers.
 
-    type: Literal["chat-completion"]
-    dataset: str | DatasetRef
-    params: TaskParams
+    A task of type data asks no model: its metrics look at the rows alone. Without a dataset the target's rows are taken.
+    """
+
+    type: Literal["chat-completion", "completion", "data"]
+    dataset: str | DatasetRef | None = None
+    params: TaskParams | None = None
     metrics: dict[TaskName, Metric] = Field(min_length=1)
 
-
-class Params(BaseModel):
-    """What holds for all requests of an evaluation. request_timeout is in seconds."""
-
-    model_config = ConfigDict(extra="allow")
-    parallelism: int = Field(default=8, ge=1, le=64)
-    request_timeout: float = Field(default=300.0, gt=0)
-    max_retries: int = Field(default=3, ge=0, le=20)
-    limit_samples: int | None = Field(default=None, ge=1)
-    max_tokens: int = Field(default=512, ge=1)
-    temperature: float = Field(default=0.0, ge=0)
-    top_p: float | None = None
-    stop: str | list[str] | None = None
-    extra: dict[str, Any] | None = None
+    @model_validator(mode="after")
+    def _asks(self) -> Task:
+        needed = {"chat-completion": "messages", "completion": "prompt"}.get(self.type)
+        if needed and not (self.params and needed in self.params.template):
+            raise ValueError(f"params.template of a {self.type} task needs {needed!r}, a template over 'item'")
+        return self
 
 
 class EvaluationConfig(Named):
@@ -112,30 +61,20 @@ class EvaluationConfig(Named):
     groups: dict[str, Any] | None = None
 
 
-class Endpoint(BaseModel):
-    """An inference server elsewhere that speaks OpenAI's chat completions."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
-    url: Url
-    model_id: Text
-    api_key: Text | None = None
-
-
-class ModelRef(BaseModel):
-    """A model by name, or one behind an endpoint of its own."""
-
-    model_config = ConfigDict(extra="allow")
-    namespace: Name | None = None
-    name: Name | None = None
-    api_endpoint: Endpoint | None = None
-
-
 class EvaluationTarget(Named):
-    """What is evaluated: a model."""
+    """What is evaluated: a model, or rows that are there already (sent along, or in the Data Store)."""
 
     model_config = ConfigDict(extra="allow")
-    type: Literal["model"]
-    model: str | ModelRef
+    type: Literal["model", "rows", "dataset"]
+    model: str | ModelRef | None = None
+    rows: Annotated[list[dict[str, Any]], Field(max_length=10_000)] | None = None
+    dataset: str | DatasetRef | None = None
+
+    @model_validator(mode="after")
+    def _is_there(self) -> EvaluationTarget:
+        if not getattr(self, self.type):
+            raise ValueError(f"a target of type {self.type} needs {self.type!r}")
+        return self
 
 
 class EvaluationResult(Described):
@@ -164,7 +103,7 @@ def expanded(kind: Kind, value: BaseModel) -> dict[str, Any]:
     whole = value.model_dump(mode="json", exclude_none=True)
     identity, stamp = new_id(kind), now()
     for task in whole.get("tasks", {}).values():
-        if isinstance(task["dataset"], dict):
+        if isinstance(task.get("dataset"), dict):
             versions = {"id": new_id("dataset"), "schema_version": "1.0", "version_id": "main", "version_tags": []}
             task["dataset"] = {**versions, **task["dataset"]}
     dates = {"id": identity, "name": identity, "namespace": "default", "created_at": stamp, "updated_at": stamp}

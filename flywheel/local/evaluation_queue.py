@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.local.evaluation import EvaluationConfig, EvaluationTarget, new_details
-from flywheel.local.evaluation_run import Evaluation, EvaluationFailed, Sample, task_results
+from flywheel.local.evaluation_run import Evaluation, Sample, task_results
+from flywheel.local.inference import EvaluationFailed
 from flywheel.local.job_folder import replace_text
 from flywheel.local.repos import Repos
 from flywheel.local.state import Entity, State, now

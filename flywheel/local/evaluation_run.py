@@ -1,41 +1,36 @@
-"""Runs an evaluation: rows from the Data Store, requests to an inference server, scores per row and over all rows.
+"""Runs an evaluation: requests of rows, answers, judgements, scores per row and over all rows.
 
-Knows HTTP towards the model and how many requests go at once. Knows no job: it tells whoever asked how far it is.
+Knows how many requests go at once. Knows no job: it tells whoever asked how far it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
-from flywheel.local.dataset_url import parse_dataset_url
-from flywheel.local.evaluation import EvaluationConfig, EvaluationTarget, Params, Task
-from flywheel.local.evaluation_task import Scores, TaskError, request_body, scored
+from flywheel.local.evaluation import EvaluationConfig, EvaluationTarget, Task
+from flywheel.local.evaluation_metrics import TextMetric
+from flywheel.local.evaluation_rows import RowSource
+from flywheel.local.evaluation_task import Scores, Texts, context_of, judges, request_body, scored, texts_of
+from flywheel.local.inference import Address, Answer, EvaluationFailed, Inference, Params, output_text
+from flywheel.local.llm_judge import judge_request, judged
 from flywheel.local.metrics import summary
-from flywheel.local.repos import RepoMissing, Repos, RevisionMissing
+from flywheel.local.repos import Repos
 from flywheel.local.state import State
-
-FIRST_WAIT = 0.5
-SHOWN = 500
-_BUSY = (408, 409, 425, 429)
-
-
-class EvaluationFailed(Exception):
-    """The evaluation cannot be done; the text is the reason, for the person who started it."""
+from flywheel.local.templates import TaskError
+from flywheel.local.text_metrics import BLEU_CORPUS, corpus_bleu
 
 
 @dataclass(frozen=True)
 class Sample:
     """One evaluated row: its place in its task's data, the answer's message and what it scored.
 
-    error says why there is no answer; such a row scores 0 everywhere.
+    error says why there is no answer; such a row scores 0 everywhere. A score that a judge did not give is NaN. texts are what
+    bleu compared, by metric.
     """
 
     index: int
@@ -44,13 +39,15 @@ class Sample:
     response: dict[str, Any] | None
     scores: Scores
     error: str | None
+    texts: Mapping[str, Texts]
 
     def line(self) -> str:
-        """As a JSON line. Scores are flat; one whose name is taken bears its metric's name in front."""
-        flat: dict[str, int] = {}
+        """As a JSON line. Scores are flat; one whose name is taken bears its metric's name in front; null is no score."""
+        flat: dict[str, float | None] = {}
         for metric, values in self.scores.items():
-            flat.update({f"{metric}.{name}" if name in flat else name: int(value) for name, value in values.items()})
-        return json.dumps({**asdict(self), "scores": flat}, ensure_ascii=False)
+            flat.update({f"{metric}.{name}" if name in flat else name: _plain(value) for name, value in values.items()})
+        shown = {key: getattr(self, key) for key in ("index", "task", "item", "response")}
+        return json.dumps({**shown, "scores": flat, "error": self.error}, ensure_ascii=False)
 
 
 Progress = Callable[[Sample, int], Awaitable[None]]
@@ -61,22 +58,20 @@ class Evaluation:
     """One config applied to one target."""
 
     def __init__(self, state: State, repos: Repos, nim_url: str, config: EvaluationConfig, target: EvaluationTarget) -> None:
-        """Models without an endpoint of their own are asked at `nim_url`."""
-        self._state, self._repos = state, repos
-        self._config = config
+        """Models without an endpoint of their own are asked at `nim_url`. Raises EvaluationFailed where nobody could be asked."""
+        self._config, self._nim_url = config, nim_url
         self._params = config.params or Params()
-        self._model, self._url, key = _address(target, nim_url)
-        self._client = httpx.AsyncClient(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(self._params.request_timeout, connect=10.0),
-            # A proxy of the environment is for the world outside, not for the server on this machine.
-            trust_env=not self._url.startswith(nim_url),
-        )
+        self._rows = RowSource(state, repos, target, self._params)
+        self._address = Address.of(target.model, nim_url) if target.model else None
+        asking = [name for name, task in config.tasks.items() if task.type != "data"]
+        if asking and self._address is None:
+            raise EvaluationFailed(f"task {asking[0]!r} asks a model: its target must be of type 'model', not {target.type!r}")
+        self._inference = Inference(nim_url, self._params)
 
     async def run(self, progress: Progress) -> list[Sample]:
         """Evaluate every row of every task, in order of tasks and rows. Raises EvaluationFailed."""
-        async with self._client:
-            rows = {name: await asyncio.to_thread(self._rows, task) for name, task in self._config.tasks.items()}
+        async with self._inference:
+            rows = {name: await asyncio.to_thread(self._rows.rows, task) for name, task in self._config.tasks.items()}
             total = sum(map(len, rows.values()))
             found = []
             for name, task in self._config.tasks.items():
@@ -103,78 +98,50 @@ class Evaluation:
 
     async def _sample(self, name: str, task: Task, index: int, row: Mapping[str, Any]) -> Sample:
         try:
-            scored(task, row, None)  # a ground truth that cannot be read is the data's fault: say so before asking the model
-            response, refusal = await self._ask(request_body(task, row))
-            scores = scored(task, row, response)
+            # A ground truth that cannot be read is the data's fault: say so before asking the model.
+            await asyncio.to_thread(scored, task, row, None)
+            response, refusal = await self._answer(task, row)
+            # In a thread, since a template may take its time and others wait for this loop.
+            scores = await asyncio.to_thread(scored, task, row, response)
+            scores |= await self._judge(task, row, response)
+            texts = {metric: texts_of(metric, named, context_of(row, response)) for metric, named in _bleu(task).items()}
         except TaskError as error:
             raise EvaluationFailed(f"task {name!r}, row {index + 1}: {error}") from error
-        return Sample(index, name, row, response["choices"][0]["message"] if response else None, scores, refusal)
+        choice = response["choices"][0] if response else None
+        message = choice and (choice.get("message") or {"role": "assistant", "content": choice.get("text")})
+        return Sample(index, name, row, message, scores, refusal, texts)
 
-    async def _ask(self, body: dict[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
-        """The completion, or why the server refused this one request. Raises EvaluationFailed where it cannot serve at all."""
-        sampling = {key: getattr(self._params, key) for key in ("max_tokens", "temperature", "top_p", "stop")}
-        sampling = {key: value for key, value in sampling.items() if value is not None}
-        body = {"model": self._model, **sampling, **(self._params.extra or {}), **body}
-        for attempt in range(self._params.max_retries + 1):
-            problem = f"the inference server at {self._url} "
-            try:
-                reply = await self._client.post(self._url, json=body)
-            except httpx.HTTPError as error:
-                problem += f"is unreachable: {type(error).__name__} {error}".rstrip()
-            else:
-                if reply.is_success:
-                    return _completion(reply, problem), None
-                problem += f"answered {reply.status_code}: {_said(reply)}"
-                if reply.status_code in (401, 403, 404):
-                    raise EvaluationFailed(f"the model {self._model!r} cannot be asked: {problem}")
-                if reply.status_code < 500 and reply.status_code not in _BUSY:
-                    return None, problem
-            if attempt < self._params.max_retries:
-                await asyncio.sleep(FIRST_WAIT * 2**attempt)
-        raise EvaluationFailed(problem)
+    async def _answer(self, task: Task, row: Mapping[str, Any]) -> Answer:
+        if task.type == "data" or self._address is None:
+            return None, None
+        body = await asyncio.to_thread(request_body, task, row)
+        return await self._inference.ask(self._address, body)
 
-    def _rows(self, task: Task) -> list[dict[str, Any]]:
-        url, limits = self._files_url(task)
-        files = self._files(url)
-        limit = min((number for number in limits if number), default=None)
-        rows = list(islice(_read(files), limit))
-        if not rows:
-            raise EvaluationFailed(f"Dataset {url} holds no rows")
-        return rows
-
-    def _files_url(self, task: Task) -> tuple[str, tuple[int | None, ...]]:
-        if not isinstance(task.dataset, str):
-            return task.dataset.files_url, (task.dataset.limit, self._params.limit_samples)
-        namespace, slash, name = task.dataset.partition("/")
-        entity = self._state.get("dataset", *((namespace, name) if slash else ("default", namespace)))
-        if entity is None:
-            raise EvaluationFailed(f"Dataset {task.dataset} does not exist in the Entity Store; create it first")
-        return entity["files_url"], (entity["limit"], self._params.limit_samples)
-
-    def _files(self, address: str) -> list[tuple[str, Path]]:
-        try:
-            url = parse_dataset_url(address)
-            paths = [file.path for file in self._repos.list_files("datasets", url.namespace, url.name, url.revision)]
-        except ValueError as error:
-            raise EvaluationFailed(str(error)) from error
-        except (RepoMissing, RevisionMissing) as error:
-            raise EvaluationFailed(f"Dataset {address} is not present on datastore: {error}") from error
-        folder = f"{url.path}/" if url.path else ""
-        chosen = [path for path in paths if path == url.path or (path.startswith(folder) and path.endswith(".jsonl"))]
-        blobs = [(path, self._repos.open_file("datasets", url.namespace, url.name, path, url.revision)) for path in chosen]
-        found = [(path, blob) for path, blob in blobs if blob is not None]
-        if not found:
-            raise EvaluationFailed(f"Dataset {address} is not present on datastore: the repo has no such file")
-        return found
+    async def _judge(self, task: Task, row: Mapping[str, Any], response: dict[str, Any] | None) -> Scores:
+        """What the judges say of an answer. A refused row scores 0; a judge who refuses one leaves it without a score."""
+        scores: Scores = {}
+        for name, metric in judges(task).items():
+            if response is None and task.type != "data":
+                scores[name] = dict.fromkeys(metric.params.scores, 0.0)
+                continue
+            body = await asyncio.to_thread(judge_request, metric.params, context_of(row, response))
+            said, _ = await self._inference.ask(Address.of(metric.params.model, self._nim_url), body)
+            scores[name] = await asyncio.to_thread(judged, metric.params, output_text(said))
+        return scores
 
 
 def task_results(samples: Iterable[Sample]) -> dict[str, Any]:
     """All scores in the Evaluator's shape: task → metrics → scores → value and stats."""
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
+    compared: dict[tuple[str, str], list[Texts]] = {}
     for sample in samples:
         for metric, scores in sample.scores.items():
             for score, value in scores.items():
                 values.setdefault(sample.task, {}).setdefault(metric, {}).setdefault(score, []).append(value)
+        for metric, texts in sample.texts.items():
+            compared.setdefault((sample.task, metric), []).append(texts)
+    for (task, metric), all_texts in compared.items():
+        values[task][metric][BLEU_CORPUS] = [corpus_bleu(all_texts)]
     return {
         task: {
             "metrics": {
@@ -186,49 +153,11 @@ def task_results(samples: Iterable[Sample]) -> dict[str, Any]:
     }
 
 
-def _address(target: EvaluationTarget, nim_url: str) -> tuple[str, str, str | None]:
-    """Model id, URL of its chat completions, and key."""
-    model = target.model
-    if isinstance(model, str):
-        return model, f"{nim_url}/v1/chat/completions", None
-    if model.api_endpoint is None:
-        return f"{model.namespace or 'default'}/{model.name}", f"{nim_url}/v1/chat/completions", None
-    url = model.api_endpoint.url.rstrip("/")
-    if not url.endswith("/chat/completions"):
-        url = url.removesuffix("/completions") + "/chat/completions"
-    return model.api_endpoint.model_id, url, model.api_endpoint.api_key
+def _bleu(task: Task) -> dict[str, TextMetric]:
+    return {name: metric for name, metric in task.metrics.items() if isinstance(metric, TextMetric) and metric.type == "bleu"}
 
 
-def _completion(reply: httpx.Response, problem: str) -> dict[str, Any]:
-    try:
-        body: dict[str, Any] = reply.json()
-        if not isinstance(body["choices"][0]["message"], dict):
-            raise TypeError
-    except (ValueError, LookupError, TypeError):
-        raise EvaluationFailed(f"{problem}answered with something that is no chat completion: {_said(reply)}") from None
-    return body
-
-
-def _said(reply: httpx.Response) -> str:
-    """What an error's body says, in a line or two."""
-    try:
-        body = reply.json()
-    except ValueError:
-        body = None
-    detail = body.get("detail") if isinstance(body, dict) else None
-    return str(detail or reply.text)[:SHOWN]
-
-
-def _read(files: Iterable[tuple[str, Path]]) -> Iterable[dict[str, Any]]:
-    for name, path in files:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line.decode("utf-8"))
-                except (ValueError, RecursionError) as error:
-                    raise EvaluationFailed(f"{name}:{number}: not JSON: {error}") from None
-                if not isinstance(row, dict):
-                    raise EvaluationFailed(f"{name}:{number}: a row must be a JSON object")
-                yield row
+def _plain(value: float) -> float | None:
+    if math.isnan(value):
+        return None
+    return int(value) if value.is_integer() else value

@@ -25,7 +25,8 @@ from flywheel.local.evaluation import (
     new_details,
 )
 from flywheel.local.evaluation_queue import EvaluationQueue, result_body
-from flywheel.local.evaluation_run import Evaluation, EvaluationFailed, Sample
+from flywheel.local.evaluation_run import Evaluation, Sample
+from flywheel.local.inference import EvaluationFailed
 from flywheel.local.listing import page_of
 from flywheel.local.repos import Repos
 from flywheel.local.state import Entity, Kind, State, new_id, now

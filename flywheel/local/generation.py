@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from flywheel.local.call_form import Call
 from flywheel.local.grammar import Choice
@@ -51,14 +51,16 @@ class Cancelled(EngineError):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One completion to generate: messages and tools in OpenAI shape.
+    """One completion to generate: messages and tools in OpenAI shape, or a `prompt` (text or token ids) to go on from as it is.
 
     `temperature` None means the model's own default (greedy unless its generation_config.json samples); 0 is greedy. `max_tokens`
-    None means as many as the context holds. `json_schema` asks for one JSON value instead of text or calls.
+    None means as many as the context holds. `json_schema` asks for one JSON value instead of text or calls. `logprobs` asks for
+    each token's probability and that of so many likeliest others; None for none of it.
     """
 
     model: str
-    messages: Sequence[Mapping[str, Any]]
+    messages: Sequence[Mapping[str, Any]] = ()
+    prompt: str | Sequence[int] | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     tool_choice: Choice = "auto"
     several_calls: bool = True
@@ -68,6 +70,23 @@ class Request:
     seed: int | None = None
     stop: Sequence[str] = ()
     json_schema: Mapping[str, Any] | None = None
+    logprobs: int | None = None
+
+
+class TokenLogprob(NamedTuple):
+    """One generated token as UTF-8 bytes (maybe half a character), the natural-log probability that the unguided model gave it,
+    and the likeliest tokens at its place with theirs, best first."""
+
+    token: bytes
+    logprob: float
+    top: Sequence[tuple[bytes, float]]
+
+
+class Piece(NamedTuple):
+    """More text of an answer, and the tokens that became certain with it (none unless the request asked for logprobs)."""
+
+    text: str
+    tokens: Sequence[TokenLogprob] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +94,7 @@ class Completion:
     """A finished answer: `content` or `tool_calls`.
 
     `mean_logprob` is the mean natural-log probability that the model itself, unguided, gave to its tokens; near 0 is sure.
+    `tokens` are those of the text or the calls, without the one that ends the turn; none unless the request asked for logprobs.
     """
 
     model: str
@@ -84,6 +104,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     mean_logprob: float
+    tokens: Sequence[TokenLogprob] = ()
 
 
 class Generation:
@@ -91,13 +112,19 @@ class Generation:
 
     def __init__(self, prompt_tokens: int) -> None:
         self.prompt_tokens = prompt_tokens
-        self._pieces: deque[str] = deque()
+        self._pieces: deque[Piece] = deque()
         self._finished: Future[Completion] = Future()
         self._wake: Callable[[], object] = lambda: None
         self._cancelled = False
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """Pieces of the text content in order; none where the model calls tools. Raises the engine's error if it failed."""
+        async for piece in self.pieces():
+            if piece.text:
+                yield piece.text
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """As iteration, with the tokens' probabilities where they were asked for; those of calls come with an empty text."""
         loop, news = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(news.set)
         while True:
@@ -127,9 +154,9 @@ class Generation:
         """Whether `cancel` was called."""
         return self._cancelled
 
-    def add(self, piece: str) -> None:
+    def add(self, text: str, tokens: Sequence[TokenLogprob] = ()) -> None:
         """The engine's side: more text."""
-        self._pieces.append(piece)
+        self._pieces.append(Piece(text, tokens))
         self._tell()
 
     def finish(self, outcome: Completion | BaseException) -> None:

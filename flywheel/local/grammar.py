@@ -105,6 +105,10 @@ class Grammars:
         """A fresh `LLMatcher` for one JSON value that fits the schema."""
         return self._compiled(lark_json(schema, self._accepts)).deep_copy()
 
+    def written(self, token: int) -> bytes:
+        """The UTF-8 bytes that a token stands for, perhaps half a character; a control token's name."""
+        return bytes(self._tokens.decode_bytes([token]))
+
     def _compile(self, grammar: str) -> Any:
         matcher = self._compiler(self._tokens, grammar)
         if matcher.is_error():

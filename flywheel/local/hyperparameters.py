@@ -26,6 +26,26 @@ class Lora(BaseModel):
     target_modules: tuple[str, ...] | None = None
 
 
+class Dpo(BaseModel):
+    """Preferences: how closely the adapter is to stay with the base (beta), and what an answer's own likelihood adds to the loss.
+
+    The averages take an answer's log-probability per token instead of its sum.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    ref_policy_kl_penalty: float = Field(default=0.05, gt=0.0)
+    preference_loss_weight: float = Field(default=1.0, ge=0.0)
+    preference_average_log_probs: bool = False
+    sft_loss_weight: float = Field(default=0.0, ge=0.0)
+    sft_average_log_probs: bool = False
+    max_grad_norm: float = Field(default=1.0, gt=0.0)
+
+
+_DPO_DEFAULTS = {"epochs": 1, "learning_rate": 1e-4}
+"""NeMo's own for all weights is 9e-6; an adapter, of which there is little, learns nothing at that."""
+
+
 class Hyperparameters(BaseModel):
     """What a job may set. Unknown names are kept, so that they are echoed, and named by `warnings_about`.
 
@@ -48,11 +68,15 @@ class Hyperparameters(BaseModel):
     log_every_n_steps: int = Field(default=10, ge=1)
     val_check_interval: float = Field(default=1.0, gt=0.0)
     lora: Lora = Lora()
+    dpo: Dpo | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_unset(cls, value: Any) -> Any:
-        return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        kept = {key: item for key, item in value.items() if item is not None}
+        return {**_DPO_DEFAULTS, **kept} if kept.get("training_type") == "dpo" else kept
 
     @model_validator(mode="after")
     def _learning_rates_in_order(self) -> Hyperparameters:
@@ -87,7 +111,10 @@ class Hyperparameters(BaseModel):
 def warnings_about(hyperparameters: Hyperparameters) -> list[JobWarning]:
     """What was asked for and is not honoured, one entry each."""
     asked = dict(hyperparameters.model_extra or {})
-    asked.update({f"lora.{name}": value for name, value in (hyperparameters.lora.model_extra or {}).items()})
+    for part in ("lora", "dpo"):
+        named = getattr(hyperparameters, part)
+        extra = named.model_extra if named and named.model_extra else {}
+        asked.update({f"{part}.{name}": value for name, value in extra.items()})
     unknown = [name for name, value in sorted(asked.items()) if value and name not in _HARMLESS]
     return [
         {"message": f"{name!r} is not honoured", "explanation": f"The local Customizer trains without {name!r}; the job goes on."}

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from flywheel.local.hyperparameters import Hyperparameters
+from flywheel.local.training_rows import PROMPT_TEMPLATE
 
 STOPPED = 75
 """The child's exit status when it was asked to stop and saved a checkpoint: the job is to be resumed (EX_TEMPFAIL)."""
@@ -25,13 +26,17 @@ class Unfit(Exception):
 
 
 class TrainingSpec(BaseModel):
-    """What the child is to do. `tools` are offered in rows that bring none; a checkpoint is due every `checkpoint_seconds`."""
+    """What the child is to do. `tools` are offered in rows that bring none; a checkpoint is due every `checkpoint_seconds`.
+
+    prompt_template names the two fields of a row without messages: what is asked, and what is answered.
+    """
 
     base_id: str
     base_path: Path
     max_seq_length: int
     hyperparameters: Hyperparameters
     tools: list[dict[str, Any]] = []
+    prompt_template: str = PROMPT_TEMPLATE
     checkpoint_seconds: float = 10.0
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import HTTPException, Request
 
@@ -31,14 +31,29 @@ def page_of(
     show makes an entity what the client sees; also adds conditions to the filter. A page past the end is empty, since clients
     walk on until one is. Answers 422 to a query that cannot be meant.
     """
+    page, size, sort, filters, search = page_query(request)
+    rows, total = state.list(kind, filter={**filters, **(also or {})}, search=search, sort=sort, page=page, page_size=size)
+    return page_body([show(row) for row in rows], total, page, size, sort)
+
+
+class PageQuery(NamedTuple):
+    """What a list request asks for."""
+
+    page: int
+    size: int
+    sort: str
+    filter: dict[str, Any]
+    search: dict[str, Any]
+
+
+def page_query(request: Request) -> PageQuery:
+    """Read a list request's query. Answers 422 to one that cannot be meant."""
     page, size = _number(request, "page", 1, None), _number(request, "page_size", _DEFAULT_PAGE, LARGEST_PAGE)
     sort = request.query_params.get("sort") or "-created_at"
     if sort not in SORTS:
         raise HTTPException(422, f"cannot sort by {sort!r}; sort by one of {', '.join(SORTS)}")
     conditions = nested_query(request.query_params.multi_items())
-    wanted = {**conditions["filter"], **(also or {})}
-    rows, total = state.list(kind, filter=wanted, search=conditions["search"], sort=sort, page=page, page_size=size)
-    return page_body([show(row) for row in rows], total, page, size, sort)
+    return PageQuery(page, size, sort, conditions["filter"], conditions["search"])
 
 
 def page_body(rows: Sequence[Mapping[str, Any]], total: int, page: int, size: int, sort: str) -> dict[str, Any]:

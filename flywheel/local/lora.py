@@ -7,10 +7,11 @@ arithmetic is bfloat16 where the processor has it.
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
@@ -18,11 +19,15 @@ from safetensors.torch import save_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
+from flywheel.local.attention import NAME as CAUSAL_BLOCKS
 from flywheel.local.chat_format import IGNORED
 from flywheel.local.job_folder import TrainingSpec
-from flywheel.local.packing import Example, batch_of, parts
+from flywheel.local.packing import Batch, Example, batch_of, parts
 
 CLIP = 1.0
+
+Row = TypeVar("Row")
+"""What a batch is made of."""
 
 _NEMO_NAMES = {
     "linear_qkv": ("q_proj", "k_proj", "v_proj"),
@@ -32,15 +37,15 @@ _NEMO_NAMES = {
 }
 
 
-class LoraTraining:
-    """The base, a fresh adapter drawn from the spec's seed, and its AdamW."""
+class LoraTraining(ABC, Generic[Row]):
+    """The base, a fresh adapter drawn from the spec's seed, and its AdamW. A kind of training gives it a loss over its rows."""
 
     def __init__(self, spec: TrainingSpec) -> None:
         """Load the base from its folder (safetensors only). Raises ValueError where target_modules match no layer."""
         wanted = spec.hyperparameters
         torch.manual_seed(wanted.seed)
         base = AutoModelForCausalLM.from_pretrained(
-            spec.base_path, dtype=torch.float32, local_files_only=True, use_safetensors=True
+            spec.base_path, dtype=torch.float32, attn_implementation=CAUSAL_BLOCKS, local_files_only=True, use_safetensors=True
         )
         self._config = LoraConfig(
             r=wanted.lora.adapter_dim,
@@ -57,29 +62,26 @@ class LoraTraining:
         self._weights = {name: weight for name, weight in self._model.named_parameters() if weight.requires_grad}
         self._optimizer = torch.optim.AdamW(self._weights.values(), lr=wanted.learning_rate, weight_decay=wanted.weight_decay)
         self._bfloat16 = has_bfloat16()
+        self._clip = CLIP
 
-    def train(self, batch: Sequence[Example], learning_rate: float) -> float:
-        """One optimiser step; returns the batch's mean loss per label (nats), taken before the step."""
+    def train(self, batch: Sequence[Row], learning_rate: float) -> float:
+        """One optimiser step; returns the batch's loss, taken before the step."""
         self._model.train()
-        labels = sum(example.answer_length for example in batch)
-        total = 0.0
-        for part in parts(batch):
-            loss = self._loss(part) / labels
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(self._weights.values(), CLIP)
+        total = self._accumulate(batch)
+        torch.nn.utils.clip_grad_norm_(self._weights.values(), self._clip)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
         self._optimizer.zero_grad()
         return total
 
-    def validate(self, examples: Sequence[Example]) -> float:
-        """The mean loss per label (nats) over all examples, with dropout off."""
-        self._model.eval()
-        with torch.inference_mode():
-            total = sum(self._loss(part).item() for part in parts(examples))
-        return float(total) / sum(example.answer_length for example in examples)
+    @abstractmethod
+    def validate(self, examples: Sequence[Row]) -> float:
+        """The loss over all examples, with dropout off."""
+
+    @abstractmethod
+    def _accumulate(self, batch: Sequence[Row]) -> float:
+        """Add the gradients of the batch's loss; returns the loss."""
 
     def weights(self) -> dict[str, torch.Tensor]:
         """A copy of the adapter as it stands."""
@@ -114,9 +116,8 @@ class LoraTraining:
         self._config.inference_mode = True
         self._config.save_pretrained(str(folder))
 
-    def _loss(self, examples: Sequence[Example]) -> torch.Tensor:
-        """The summed loss of all labels."""
-        batch = batch_of(examples)
+    def _forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The logits of every kept token but the last, and the labels that they are to predict."""
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._bfloat16):
             output = self._model(
                 input_ids=batch.ids,
@@ -125,7 +126,32 @@ class LoraTraining:
                 use_cache=False,
                 logits_to_keep=batch.kept,
             )
-        logits, labels = output.logits[:, :-1].float(), batch.labels[:, 1:]
+        return output.logits[:, :-1].float(), batch.labels[:, 1:]
+
+
+class AnswerTraining(LoraTraining[Example]):
+    """Supervised training: the loss of the answers' tokens."""
+
+    def validate(self, examples: Sequence[Example]) -> float:
+        """The mean loss per label (nats) over all examples, with dropout off."""
+        self._model.eval()
+        with torch.inference_mode():
+            total = sum(self._loss(part).item() for part in parts(examples))
+        return float(total) / sum(example.answer_length for example in examples)
+
+    def _accumulate(self, batch: Sequence[Example]) -> float:
+        """Add the gradients of the mean loss per label (nats); returns that loss."""
+        labels = sum(example.answer_length for example in batch)
+        total = 0.0
+        for part in parts(batch):
+            loss = self._loss(part) / labels
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        return total
+
+    def _loss(self, examples: Sequence[Example]) -> torch.Tensor:
+        """The summed loss of all labels."""
+        logits, labels = self._forward(batch_of(examples))
         return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 TOOL_CALLING_SCORES = ("function_name_accuracy", "function_name_and_args_accuracy")
@@ -16,6 +17,13 @@ TOOL_CALLING_SCORES = ("function_name_accuracy", "function_name_and_args_accurac
 
 CHECKS = ("equals", "==", "!=", "not equals", "contains", "not contains", "startswith", "endswith")
 """What the `string-check` metric can ask of two strings."""
+
+_ORDER: dict[str, Callable[[float, float], bool]] = {
+    "==": operator.eq, "equals": operator.eq, "!=": operator.ne, "not equals": operator.ne,
+    ">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le,
+}  # fmt: skip
+NUMBER_CHECKS = tuple(_ORDER)
+"""What the `number-check` metric can ask of two numbers."""
 
 
 class Call(NamedTuple):
@@ -71,6 +79,19 @@ def string_check(left: str, operation: str, right: str) -> float:
         case "endswith":
             return float(left.endswith(right))
     raise ValueError(f"unknown string check {operation!r}; use one of {', '.join(CHECKS)}")
+
+
+def number_check(check: Sequence[Any]) -> float:
+    """1 where the check holds, else 0, also where a side is no number.
+
+    check is `[left, one of NUMBER_CHECKS, right]`, or `["absolute difference", left, right, "epsilon", largest]`.
+    """
+    distance = len(check) == 5
+    try:
+        left, right = float(check[1 if distance else 0]), float(check[2])
+    except (TypeError, ValueError):
+        return 0.0
+    return float(abs(left - right) <= float(check[4]) if distance else _ORDER[check[1]](left, right))
 
 
 def summary(values: Iterable[float]) -> dict[str, Any]:

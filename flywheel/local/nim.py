@@ -1,131 +1,42 @@
 """The inference service, as a NIM offers it: OpenAI's routes over the engine, every adapter a model id of its own.
 
-Knows the shapes of requests, replies, streams and errors; does not know how answers are generated. Unknown fields are ignored and
-any bearer token is accepted, as NVIDIA's own clients expect. Usable under any prefix.
+Knows the routes; `nim_bodies` knows what they are sent and `nim_replies` what they answer. Does not know how answers are
+generated. Unknown fields are ignored and any bearer token is accepted, as NVIDIA's own clients expect. Usable under any prefix.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import time
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+import base64
+import struct
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Response
 from fastapi import Request as HttpRequest
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field
 
-from flywheel.local.call_form import Call
 from flywheel.local.chat_format import PromptError
-from flywheel.local.engine import Engine
-from flywheel.local.generation import (
-    Cancelled,
-    Completion,
-    EngineBusy,
-    EngineError,
-    EngineNotReady,
-    Generation,
-    Request,
-    UnknownModel,
-)
-
-_STATUS: Mapping[type[Exception], int] = {
-    UnknownModel: 404,
-    PromptError: 400,
-    EngineBusy: 429,
-    EngineNotReady: 503,
-    Cancelled: 499,
-}
+from flywheel.local.engine import Embedding, Engine
+from flywheel.local.generation import Completion, EngineError, Generation, UnknownModel
+from flywheel.local.nim_bodies import ChatBody, CompletionBody, EmbeddingBody, several
+from flywheel.local.nim_replies import chat_reply, chat_stream, error_body, error_status, text_reply, text_stream
 
 
-class _ToolFunction(BaseModel):
-    name: Annotated[str, Field(min_length=1, max_length=256)]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-
-
-class _Tool(BaseModel):
-    type: Literal["function"] = "function"
-    function: _ToolFunction
-
-
-class _NamedFunction(BaseModel):
-    name: str
-
-
-class _NamedTool(BaseModel):
-    type: Literal["function"] = "function"
-    function: _NamedFunction
-
-
-class _ResponseFormat(BaseModel):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: dict[str, Any] | None = None
-
-
-class _StreamOptions(BaseModel):
-    include_usage: bool = False
-
-
-class ChatBody(BaseModel):
-    """The body of POST /v1/chat/completions; fields that are not named here are ignored."""
-
-    model: str
-    messages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=1000)]
-    tools: Annotated[list[_Tool], Field(max_length=128)] | None = None
-    tool_choice: Literal["auto", "none", "required"] | _NamedTool | None = None
-    parallel_tool_calls: bool | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
-    n: Literal[1] | None = None
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    response_format: _ResponseFormat | None = None
-    guided_json: dict[str, Any] | None = None
-
-    def request(self) -> Request:
-        """What the engine is to do."""
-        choice: Any = self.tool_choice.model_dump() if isinstance(self.tool_choice, _NamedTool) else self.tool_choice
-        return Request(
-            model=self.model,
-            messages=self.messages,
-            tools=[tool.model_dump(exclude_none=True) for tool in self.tools or ()],
-            tool_choice=choice or "auto",
-            several_calls=self.parallel_tool_calls is not False,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            max_tokens=self.max_completion_tokens or self.max_tokens,
-            seed=self.seed,
-            stop=[self.stop] if isinstance(self.stop, str) else self.stop or (),
-            json_schema=self._json_schema(),
-        )
-
-    def _json_schema(self) -> dict[str, Any] | None:
-        if self.response_format is None or self.response_format.type == "text":
-            return self.guided_json
-        return (self.response_format.json_schema or {}).get("schema") or {"type": "object"}
-
-
-class _Route(APIRoute):
+class EngineRoute(APIRoute):
     """Answers the engine's errors in the shape that NIM and OpenAI clients read."""
 
     def get_route_handler(self) -> Callable[[HttpRequest], Awaitable[Response]]:  # type: ignore[override]
+        """The route's handler with the errors caught."""
         handle = super().get_route_handler()
 
         async def answer(request: HttpRequest) -> Response:
             try:
                 return await handle(request)
             except (EngineError, PromptError) as error:
-                return JSONResponse(_error(error), _status(error))
+                return JSONResponse(error_body(error), error_status(error))
             except RecursionError as error:
                 raise HTTPException(422, "the body is nested too deeply") from error
 
@@ -133,8 +44,15 @@ class _Route(APIRoute):
 
 
 def router(engine: Engine) -> APIRouter:
-    """The routes /v1/models, /v1/chat/completions and /v1/health, answered by this engine."""
-    routes = APIRouter(route_class=_Route)
+    """The routes /v1/models, /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/health, answered by this engine."""
+    routes = APIRouter()
+    routes.include_router(_model_routes(engine))
+    routes.include_router(_text_routes(engine))
+    return routes
+
+
+def _model_routes(engine: Engine) -> APIRouter:
+    routes = APIRouter(route_class=EngineRoute)
 
     @routes.get("/v1/models")
     def models() -> dict[str, Any]:
@@ -145,14 +63,6 @@ def router(engine: Engine) -> APIRouter:
         if model_id not in engine.models():
             raise UnknownModel(model_id, engine.models())
         return _model(engine, model_id)
-
-    @routes.post("/v1/chat/completions")
-    async def chat(body: ChatBody, http: HttpRequest) -> Response:
-        generation = await run_in_threadpool(engine.submit, body.request())
-        if body.stream:
-            usage = body.stream_options is not None and body.stream_options.include_usage
-            return StreamingResponse(_stream(generation, body.model, usage), media_type="text/event-stream")
-        return JSONResponse(_reply(await _unless_gone(generation, http)))
 
     @routes.get("/v1/health/live")
     def live() -> dict[str, str]:
@@ -166,89 +76,92 @@ def router(engine: Engine) -> APIRouter:
     return routes
 
 
-async def _unless_gone(generation: Generation, http: HttpRequest) -> Completion:
-    """The completion; it is cancelled when the client hangs up first."""
-    answer = asyncio.ensure_future(generation.completion())
+def _text_routes(engine: Engine) -> APIRouter:
+    routes = APIRouter(route_class=EngineRoute)
+
+    @routes.post("/v1/chat/completions")
+    async def chat(body: ChatBody, http: HttpRequest) -> Response:
+        generation = await run_in_threadpool(engine.submit, body.request())
+        if body.stream:
+            return events(chat_stream(generation, body.model, body.include_usage))
+        (completion,) = await unless_gone([generation], http)
+        return JSONResponse(chat_reply(completion, logprobs=bool(body.logprobs)))
+
+    @routes.post("/v1/completions")
+    async def complete(body: CompletionBody, http: HttpRequest) -> Response:
+        generations = await run_in_threadpool(submit_all, engine, body)
+        if body.stream:
+            return events(text_stream(generations, body.model, body.include_usage))
+        completions = await unless_gone(generations, http)
+        return JSONResponse(text_reply(completions, logprobs=body.logprobs not in (None, False)))
+
+    @routes.post("/v1/embeddings")
+    def embed(body: EmbeddingBody) -> dict[str, Any]:
+        made = [engine.embed(body.model, text, body.truncate or "NONE") for text in several(body.input)]
+        return _embeddings(made, body)
+
+    return routes
+
+
+def submit_all(engine: Engine, body: CompletionBody) -> list[Generation]:
+    """Begin an answer to each prompt, or to none if one of them is refused."""
+    begun: list[Generation] = []
     try:
-        while not (await asyncio.wait([answer], timeout=0.5))[0]:
-            if await http.is_disconnected():
-                generation.cancel()
-    except asyncio.CancelledError:
-        generation.cancel()
+        for request in body.requests():
+            begun.append(engine.submit(request))
+    except Exception:
+        for generation in begun:
+            generation.cancel()
         raise
-    return answer.result()
+    return begun
 
 
-async def _stream(generation: Generation, model: str, usage: bool) -> AsyncIterator[str]:
-    """Server-sent events: the role, pieces of text or whole calls, the end, the usage if asked for, and [DONE]."""
-    chunk = {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion.chunk", "created": int(time.time()), "model": model}
+async def unless_gone(generations: Sequence[Generation], http: HttpRequest) -> list[Completion]:
+    """The completions; they are cancelled when the client hangs up first."""
+    answers = asyncio.gather(*(generation.completion() for generation in generations))
     try:
-        yield _event(chunk, {"role": "assistant", "content": ""})
-        async for piece in generation:
-            yield _event(chunk, {"content": piece})
-        completion = await generation.completion()
-        for delta in _call_deltas(completion.tool_calls):
-            yield _event(chunk, delta)
-        yield _event(chunk, {}, completion.finish_reason)
-        if usage:
-            yield _data(chunk | {"choices": [], "usage": _usage(completion)})
-    except EngineError as error:
-        yield _data(_error(error))
-    finally:
+        while not (await asyncio.wait([answers], timeout=0.5))[0]:
+            if await http.is_disconnected():
+                _cancel(generations)
+    except asyncio.CancelledError:
+        _cancel(generations)
+        raise
+    return answers.result()
+
+
+def events(stream: Any) -> StreamingResponse:
+    """Server-sent events as an answer."""
+    return StreamingResponse(stream, media_type="text/event-stream")
+
+
+def _cancel(generations: Sequence[Generation]) -> None:
+    for generation in generations:
         generation.cancel()
-    yield "data: [DONE]\n\n"
 
 
-def _call_deltas(calls: Sequence[Call]) -> list[dict[str, Any]]:
-    deltas: list[dict[str, Any]] = []
-    for index, call in enumerate(calls):
-        whole = _tool_call(call)
-        arguments = whole["function"].pop("arguments")
-        whole["function"]["arguments"] = ""
-        deltas.append({"tool_calls": [{"index": index, **whole}]})
-        deltas.append({"tool_calls": [{"index": index, "function": {"arguments": arguments}}]})
-    return deltas
+def _embeddings(made: Sequence[Embedding], body: EmbeddingBody) -> dict[str, Any]:
+    size = len(made[0].vector)
+    if body.dimensions is not None and body.dimensions > size:
+        raise HTTPException(422, f"dimensions is {body.dimensions}, but {body.model!r} embeds in {size}; ask for fewer")
+    vectors = [_shortened(one.vector, body.dimensions or size) for one in made]
+    data = [
+        {"object": "embedding", "index": place, "embedding": _packed(vector) if body.encoding_format == "base64" else vector}
+        for place, vector in enumerate(vectors)
+    ]
+    tokens = sum(one.tokens for one in made)
+    return {"object": "list", "data": data, "model": body.model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
 
 
-def _event(chunk: Mapping[str, Any], delta: Mapping[str, Any], finish_reason: str | None = None) -> str:
-    return _data({**chunk, "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]})
+def _shortened(vector: list[float], size: int) -> list[float]:
+    """The first `size` numbers, again of length one."""
+    kept = vector[:size]
+    length = sum(number * number for number in kept) ** 0.5
+    return [number / length for number in kept] if 0 < length and size < len(vector) else kept
 
 
-def _data(value: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(value, ensure_ascii=False)}\n\n"
-
-
-def _reply(completion: Completion) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": completion.content}
-    if completion.tool_calls:
-        message["tool_calls"] = [_tool_call(call) for call in completion.tool_calls]
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": completion.model,
-        "choices": [
-            {"index": 0, "message": message, "logprobs": None, "finish_reason": completion.finish_reason, "stop_reason": None},
-        ],
-        "usage": _usage(completion),
-    }
-
-
-def _tool_call(call: Call) -> dict[str, Any]:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return {
-        "id": f"chatcmpl-tool-{uuid.uuid4().hex}",
-        "type": "function",
-        "function": {"name": call.name, "arguments": arguments},
-    }
-
-
-def _usage(completion: Completion) -> dict[str, int]:
-    return {
-        "prompt_tokens": completion.prompt_tokens,
-        "completion_tokens": completion.completion_tokens,
-        "total_tokens": completion.prompt_tokens + completion.completion_tokens,
-    }
+def _packed(vector: Sequence[float]) -> str:
+    """OpenAI's base64: little-endian 32-bit floats."""
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
 
 
 def _model(engine: Engine, model_id: str) -> dict[str, Any]:
@@ -262,13 +175,3 @@ def _model(engine: Engine, model_id: str) -> dict[str, Any]:
         "max_model_len": engine.max_length if engine.ready else None,
         "permission": [],
     }
-
-
-def _status(error: Exception) -> int:
-    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 500)
-
-
-def _error(error: Exception) -> dict[str, Any]:
-    status = _status(error)
-    kind = {404: "not_found_error", 400: "invalid_request_error", 429: "rate_limit_error"}.get(status, "server_error")
-    return {"detail": str(error), "error": {"message": str(error), "type": kind, "param": None, "code": status}}

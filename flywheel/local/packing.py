@@ -75,7 +75,7 @@ def _cut(examples: Sequence[Example], limit: int) -> list[list[Example]]:
 def batch_of(examples: Sequence[Example]) -> Batch:
     """The tensors of a part, in whichever form takes fewer tokens."""
     prefix = shared_prefix(examples)
-    return _packed(examples, prefix) if _packs(examples, prefix) else _padded(examples)
+    return _packed(examples, prefix) if _packs(examples, prefix) else padded(examples)
 
 
 def shared_prefix(examples: Sequence[Example]) -> int:
@@ -117,7 +117,7 @@ def _packed(examples: Sequence[Example], prefix: int) -> Batch:
     return Batch(torch.tensor([ids]), torch.tensor([positions]), mask, torch.tensor([labels[-kept:]]), kept)
 
 
-def _padded(examples: Sequence[Example]) -> Batch:
+def padded(examples: Sequence[Example]) -> Batch:
     """Rows side by side, padded on the left, so that the logits of the last columns are all that is needed."""
     width = _rounded(max(len(example.ids) for example in examples))
     kept = min(width, _rounded(max(len(example.ids) - example.answer_start for example in examples) + 1))

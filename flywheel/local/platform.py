@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 from fastapi import FastAPI
 
-from flywheel.local import datastore, entities, nim
+from flywheel.local import datastore, entities, intake, nim
 from flywheel.local.base_model import BaseModel
 from flywheel.local.customizer import Customizer
+from flywheel.local.deployment import Deployment
 from flywheel.local.engine import Engine
 from flywheel.local.evaluator import Evaluator
 from flywheel.local.generation import UnknownModel
+from flywheel.local.guardrails import Guardrails
 from flywheel.local.repos import Repos
 from flywheel.local.server import create_app
 from flywheel.local.state import Entity, Exists, State
@@ -54,6 +56,8 @@ class Platform:
         self._engine = Engine(base.id, base.path)
         self._customizer = Customizer(self._state, self._repos, self._engine, home, base.id, base.path)
         self._evaluator = Evaluator(self._state, self._repos, urls.nim_url)
+        self._deployment = Deployment(self._state, self._engine, urls.nim_url)
+        self._guardrails = Guardrails(self._state, self._repos, self._engine)
 
     def app(self, opened: Callable[[], None], failed: Callable[[Exception], None]) -> FastAPI:
         """The application to serve. One of the two is called once: when chat and jobs are answered, or if they never will be."""
@@ -71,6 +75,9 @@ class Platform:
                 entities.router(self._state, self._model_deleted),
                 self._customizer.router(),
                 self._evaluator.router(),
+                self._deployment.router(),
+                self._guardrails.router(),
+                intake.router(self._state, self._repos),
             ],
             "/nds": [datastore.router(self._repos)],
             "/nim": [nim.router(self._engine)],

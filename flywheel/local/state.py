@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,11 +32,21 @@ Kind = Literal[
     "evaluation_config",
     "evaluation_target",
     "evaluation_result",
+    "guardrail_config",
+    "deployment_config",
+    "model_deployment",
+    "intake_app",
+    "intake_task",
+    "intake_entry",
+    "intake_export",
 ]
 """What an entity is. Jobs and results are known by id and may share a name; all others are unique by namespace and name."""
 
 Entity = dict[str, Any]
 """One entity as the services show it: `id`, `namespace`, `name`, `created_at`, `updated_at` and the keys of its body."""
+
+DEEPEST = 100
+"""How many levels of lists and objects a body may have."""
 
 SORTS = ("created_at", "-created_at", "updated_at", "-updated_at", "name", "-name")
 
@@ -52,6 +62,13 @@ _PREFIXES: dict[Kind, str] = {
     "evaluation_config": "eval-config-",
     "evaluation_target": "eval-target-",
     "evaluation_result": "evaluation_result-",
+    "guardrail_config": "guardrail-",
+    "deployment_config": "deployment-config-",
+    "model_deployment": "model-deployment-",
+    "intake_app": "app-",
+    "intake_task": "task-",
+    "intake_entry": "entry-",
+    "intake_export": "export-",
 }
 _IDENTITY = ("id", "namespace", "name", "created_at", "updated_at")
 _COLUMNS = ", ".join((*_IDENTITY, "body", "kind"))
@@ -87,7 +104,7 @@ class Missing(Exception):
 
 
 class NotJson(ValueError):
-    """A body that JSON cannot carry: NaN, infinity or half a character."""
+    """A body that JSON cannot carry: NaN, infinity, half a character or more than DEEPEST levels."""
 
 
 def now() -> str:
@@ -224,12 +241,28 @@ class State:
 def _dump(body: Mapping[str, Any]) -> str:
     # Python would write NaN and lone surrogates, and every client that reads the entity later would fail.
     kept = {key: value for key, value in body.items() if key not in _IDENTITY}
+    # What can be written may still be too deep to be shown, and would take every list that it is on with it.
+    if _is_deeper(kept, DEEPEST):
+        raise NotJson(f"this is nested more than {DEEPEST} deep")
     try:
         text = json.dumps(kept, ensure_ascii=False, allow_nan=False)
         text.encode()
     except ValueError as error:
         raise NotJson(f"this cannot be stored as JSON: {error}") from None
     return text
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    nodes = [value]
+    for _ in range(levels):
+        nodes = [child for node in nodes for child in _children(node)]
+        if not nodes:
+            return False
+    return True
+
+
+def _children(node: Any) -> Iterable[Any]:
+    return node.values() if isinstance(node, Mapping) else node if isinstance(node, list | tuple) else ()
 
 
 def _entity(row: tuple[str, ...]) -> Entity:

@@ -10,8 +10,9 @@ import random
 import shutil
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 from transformers import AutoTokenizer
@@ -19,10 +20,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from flywheel.local.chat_format import ChatFormat, PromptError, PromptTooLong
 from flywheel.local.checkpoint import Checkpoint, Progress, read_checkpoint, write_checkpoint
+from flywheel.local.dpo import Pair, PreferenceTraining
 from flywheel.local.job_folder import JobFolder, TrainingSpec, Unfit
-from flywheel.local.lora import LoraTraining
+from flywheel.local.lora import AnswerTraining, LoraTraining
 from flywheel.local.packing import WORTH_SHARING, Example
-from flywheel.local.training_rows import BadRows, TrainingRow, read_rows, split_rows
+from flywheel.local.preferences import PreferenceRow, read_preference
+from flywheel.local.training_rows import BadRows, TrainingRow, read_row, read_rows, split_rows
 
 VALIDATION_SHARE = 0.1
 POOL_BATCHES = 8
@@ -44,8 +47,10 @@ class Examples:
         self.warnings: list[str] = []
         tokenizer = AutoTokenizer.from_pretrained(spec.base_path, local_files_only=True)
         self._format = ChatFormat(tokenizer, spec.max_seq_length)
+        answers = partial(read_row, template=spec.prompt_template)
+        read: Any = read_preference if spec.hyperparameters.training_type == "dpo" else answers
         try:
-            rows, held_out = read_rows(data / "training", spec.tools), read_rows(data / "validation", spec.tools)
+            rows, held_out = (read_rows(data / split, read, spec.tools) for split in ("training", "validation"))
         except BadRows as error:
             raise Unfit(str(error)) from error
         if rows and not held_out:
@@ -56,11 +61,12 @@ class Examples:
         if not self.training:
             raise Unfit(f"no training row fits into {spec.max_seq_length} tokens" if rows else "the training files hold no rows")
 
-    def _tokens(self, rows: Sequence[TrainingRow], split: str) -> list[Example]:
-        examples, too_long = [], 0
+    def _tokens(self, rows: Sequence[TrainingRow | PreferenceRow], split: str) -> list[Example | Pair]:
+        examples: list[Example | Pair] = []
+        too_long = 0
         for row in rows:
             try:
-                examples.append(Example(*self._format.supervised(row.messages, row.tools)))
+                examples.append(self._example(row))
             except PromptTooLong:
                 too_long += 1
             except PromptError as error:
@@ -69,6 +75,13 @@ class Examples:
             limit = self._format.max_length
             self.warnings.append(f"{too_long} of {len(rows)} {split} rows are longer than {limit} tokens and left out")
         return examples
+
+    def _example(self, row: TrainingRow | PreferenceRow) -> Example | Pair:
+        if isinstance(row, TrainingRow):
+            return Example(*self._format.supervised(row.messages, row.tools))
+        answers = ([*row.messages, {"role": "assistant", "content": text}] for text in (row.chosen, row.rejected))
+        chosen, rejected = (Example(*self._format.supervised(messages, row.tools)) for messages in answers)
+        return Pair(chosen, rejected)
 
 
 class Training:
@@ -81,7 +94,9 @@ class Training:
         self._folder, self._spec, self._wanted = folder, spec, spec.hyperparameters
         self._examples = Examples(folder.data, spec)
         try:
-            self._lora = LoraTraining(spec)
+            self._lora: LoraTraining[Any] = (
+                PreferenceTraining(spec) if spec.hyperparameters.training_type == "dpo" else AnswerTraining(spec)
+            )
         except ValueError as error:
             raise Unfit(str(error)) from error
         self._progress, self._best = Progress(), dict[str, Tensor]()
@@ -117,7 +132,7 @@ class Training:
         self._finish()
         return True
 
-    def _step(self, step: int, batch: Sequence[Example], learning_rate: float, last: bool) -> None:
+    def _step(self, step: int, batch: Sequence[Example | Pair], learning_rate: float, last: bool) -> None:
         loss = self._finite(self._lora.train(batch, learning_rate), "training", step)
         self._progress.recent.append(loss)
         if last or (step + 1) % self._wanted.log_every_n_steps == 0:

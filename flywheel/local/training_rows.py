@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from flywheel.local.chat_format import content_text
 
@@ -19,6 +20,11 @@ Tool = dict[str, Any]
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 SHOWN = 10
+PROMPT_TEMPLATE = "{prompt} {completion}"
+"""Which two fields of a row without messages are the question and the answer, unless the config says otherwise."""
+_FIELD = re.compile(r"\{(\w+)\}")
+
+Row = TypeVar("Row")
 
 
 class TrainingRow(NamedTuple):
@@ -33,12 +39,13 @@ class BadRows(ValueError):
     """Some rows cannot be trained on; the text names the first of them by file, line and reason."""
 
 
-def read_rows(folder: Path, shared_tools: Sequence[Tool] = ()) -> list[TrainingRow]:
+def read_rows(folder: Path, read: Callable[[bytes, str, Sequence[Tool]], Row], shared_tools: Sequence[Tool] = ()) -> list[Row]:
     """All rows of the `*.jsonl` files under `folder`, in order of file name; blank lines are skipped.
 
-    shared_tools are offered in every row that brings none. Raises BadRows, which names every unfit row up to SHOWN of them.
+    read makes a row of a line, of where it stands and of the shared tools, which are offered in every row that brings none; it
+    raises ValueError. Raises BadRows, which names every unfit row up to SHOWN of them.
     """
-    rows: list[TrainingRow] = []
+    rows: list[Row] = []
     bad: list[str] = []
     for path in sorted(folder.rglob("*.jsonl")):
         shown = path.relative_to(folder.parent).as_posix()
@@ -47,7 +54,7 @@ def read_rows(folder: Path, shared_tools: Sequence[Tool] = ()) -> list[TrainingR
                 if not line.strip():
                     continue
                 try:
-                    rows.append(read_row(line, f"{shown}:{number}", shared_tools))
+                    rows.append(read(line, f"{shown}:{number}", shared_tools))
                 except ValueError as error:
                     bad.append(f"{shown}:{number}: {error}")
     if bad:
@@ -56,8 +63,43 @@ def read_rows(folder: Path, shared_tools: Sequence[Tool] = ()) -> list[TrainingR
     return rows
 
 
-def read_row(line: bytes, where: str, shared_tools: Sequence[Tool] = ()) -> TrainingRow:
-    """One JSONL line as a row: `messages` (with or without `tools`) or `prompt` and `completion`. Raises ValueError."""
+def checked_template(template: str) -> str:
+    """The prompt template, which names two fields, such as `{input} {output}`. Raises ValueError."""
+    if len(_FIELD.findall(template)) != 2:
+        raise ValueError(f"a prompt template names two fields, such as {PROMPT_TEMPLATE!r}; {template!r:.80} does not")
+    return template
+
+
+def read_row(line: bytes, where: str, shared_tools: Sequence[Tool] = (), template: str = PROMPT_TEMPLATE) -> TrainingRow:
+    """One JSONL line as a row: `messages` (with or without `tools`), `conversations`, or the two fields that the template names.
+
+    Raises ValueError.
+    """
+    row = read_object(line)
+    if "messages" not in row and "conversations" in row:
+        row = {**row, "messages": _turns(row.get("system"), row["conversations"])}
+    asked, answered = _FIELD.findall(template)
+    if "messages" not in row and asked in row and answered in row:
+        row = {"messages": _turn(row, asked, answered), "tools": row.get("tools")}
+    tools = read_tools(row.get("tools")) or list(shared_tools)
+    messages = read_messages(row.get("messages"), {tool["function"]["name"] for tool in tools})
+    last = messages[-1]
+    if last["role"] != "assistant":
+        raise ValueError(f"the last message must be the assistant's, not the {last['role']}'s")
+    if not last.get("content") and not last.get("tool_calls"):
+        raise ValueError("the last message has neither content nor tool calls: there is nothing to learn")
+    return TrainingRow(messages, tools, where)
+
+
+def split_rows(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Rows to train on and rows to validate on, `share` of them (at least one where there are two), chosen by `seed`."""
+    count = min(len(rows) - 1, max(1, round(len(rows) * share)))
+    chosen = set(random.Random(seed).sample(range(len(rows)), count))
+    return [row for i, row in enumerate(rows) if i not in chosen], [row for i, row in enumerate(rows) if i in chosen]
+
+
+def read_object(line: bytes) -> dict[str, Any]:
+    """The JSON object of one line. Raises ValueError."""
     try:
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError:
@@ -66,26 +108,26 @@ def read_row(line: bytes, where: str, shared_tools: Sequence[Tool] = ()) -> Trai
         raise ValueError(f"not JSON: {error}") from None
     if not isinstance(row, dict):
         raise ValueError("a row must be a JSON object")
-    if "messages" not in row and "prompt" in row and "completion" in row:
-        row = {"messages": _turn(row["prompt"], row["completion"]), "tools": row.get("tools")}
-    tools = _read_tools(row.get("tools")) or list(shared_tools)
-    return TrainingRow(_read_messages(row.get("messages"), {tool["function"]["name"] for tool in tools}), tools, where)
+    return row
 
 
-def split_rows(rows: Sequence[TrainingRow], share: float, seed: int) -> tuple[list[TrainingRow], list[TrainingRow]]:
-    """Rows to train on and rows to validate on, `share` of them (at least one where there are two), chosen by `seed`."""
-    count = min(len(rows) - 1, max(1, round(len(rows) * share)))
-    chosen = set(random.Random(seed).sample(range(len(rows)), count))
-    return [row for i, row in enumerate(rows) if i not in chosen], [row for i, row in enumerate(rows) if i in chosen]
+def _turn(row: Mapping[str, Any], asked: str, answered: str) -> list[Message]:
+    if not isinstance(row[asked], str) or not isinstance(row[answered], str):
+        raise ValueError(f"{asked!r} and {answered!r} must be strings")
+    return [{"role": "user", "content": row[asked]}, {"role": "assistant", "content": row[answered]}]
 
 
-def _turn(prompt: Any, completion: Any) -> list[Message]:
-    if not isinstance(prompt, str) or not isinstance(completion, str):
-        raise ValueError("'prompt' and 'completion' must be strings")
-    return [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+def _turns(system: Any, conversations: Any) -> list[Message]:
+    """The legacy form: `conversations` of `{from, value}` after an optional `system`."""
+    if not isinstance(conversations, list) or not all(isinstance(turn, dict) for turn in conversations):
+        raise ValueError("'conversations' must be a list of {from, value}")
+    first = [{"role": "system", "content": system}] if system else []
+    roles = {turn.get("from"): str(turn.get("from")).lower() for turn in conversations if isinstance(turn.get("from"), str)}
+    return first + [{"role": roles.get(turn.get("from")), "content": turn.get("value")} for turn in conversations]
 
 
-def _read_tools(value: Any) -> list[Tool]:
+def read_tools(value: Any) -> list[Tool]:
+    """The tools that a row offers, none where it has none. Raises ValueError."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -97,16 +139,11 @@ def _read_tools(value: Any) -> list[Tool]:
     return value
 
 
-def _read_messages(value: Any, offered: set[str]) -> list[Message]:
+def read_messages(value: Any, offered: set[str]) -> list[Message]:
+    """A conversation, checked; calls name tools that are `offered`. Raises ValueError."""
     if not isinstance(value, list) or not value:
         raise ValueError("a row needs 'messages' (a list that is not empty), or 'prompt' and 'completion'")
-    messages = [_read_message(message, offered) for message in value]
-    last = messages[-1]
-    if last["role"] != "assistant":
-        raise ValueError(f"the last message must be the assistant's, not the {last['role']}'s")
-    if not last.get("content") and not last.get("tool_calls"):
-        raise ValueError("the last message has neither content nor tool calls: there is nothing to learn")
-    return messages
+    return [_read_message(message, offered) for message in value]
 
 
 def _read_message(value: Any, offered: set[str]) -> Message:

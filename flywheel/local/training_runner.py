@@ -150,6 +150,7 @@ class TrainingRunner:
                 max_seq_length=snapshot["max_seq_length"],
                 hyperparameters=job["hyperparameters"],
                 tools=tools,
+                prompt_template=snapshot["prompt_template"],
             )
         )
 

@@ -17,10 +17,11 @@ from datasets_on_platform import TOOLS, connect, evaluation_rows, fresh_namespac
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError
 
 from flywheel.local.evaluation import Task
-from flywheel.local.evaluation_task import TaskError, request_body, scored
+from flywheel.local.evaluation_task import request_body, scored
 from flywheel.local.evaluator import Evaluator
 from flywheel.local.repos import Repos
 from flywheel.local.state import State
+from flywheel.local.templates import TaskError
 from tests.conftest import Platform
 
 BASE = "local/tool-llama-5m"
@@ -256,15 +257,6 @@ def test_live(platform: Platform, nemo: NeMoMicroservices, url: str) -> None:
     assert nemo.evaluation.jobs.list().data == before
 
 
-def test_results_that_a_client_writes_down(nemo: NeMoMicroservices) -> None:
-    result = nemo.evaluation.results.create(job="eval-x", tasks={}, namespace="mine")
-    assert nemo.evaluation.results.update(str(result.id), description="by hand").description == "by hand"
-    assert result.id in [found.id for found in nemo.evaluation.results.list(filter={"namespace": "mine"})]
-    nemo.evaluation.results.delete(str(result.id))
-    with pytest.raises(NotFoundError):
-        nemo.evaluation.results.retrieve(str(result.id))
-
-
 def test_a_job_that_a_stop_interrupted_is_run_again(platform: Platform, tmp_path: Path) -> None:
     """A second platform's state, whose evaluator asks the first one's models."""
     state = State(tmp_path)
@@ -317,6 +309,15 @@ def test_a_row_becomes_a_request() -> None:
         "{{ ''.__class__.__mro__[1].__subclasses__() }}",
         "{{ item.messages.append(1) }}",
         "{{ range(10 ** 9) | list }}",
+        "{{ 'x' * 10 ** 9 }}",
+        "{{ 9 ** 9 ** 9 }}",
+        "{{ '%999999999d' % 1 }}",
+        "{{ 'x'.center(10 ** 9) }}",
+        "{{ 'x' | center(10 ** 9) }}",
+        "{% for a in range(999) %}{% for b in range(999) %}{% for c in range(999) %}{% endfor %}{% endfor %}{% endfor %}",
+        "{% for a in item.messages recursive %}{{ loop(item.messages) }}{{ loop(item.messages) }}{% endfor %}",
+        "{% macro f(n) %}{{ f(n) }}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+        "{% set ns = namespace(x='x') %}{% for a in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
         "{% for x in %}",
         "{{ 1 / 0 }}",
         "{{ item.messages }}",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flywheel.local.metrics import Call, read_calls, string_check, summary, tool_calling_scores
+from flywheel.local.metrics import Call, number_check, read_calls, string_check, summary, tool_calling_scores
 
 CASES: list[tuple[str, Any, Any, tuple[float, float]]] = [
     ("the same", [("f", {"a": 1})], [("f", {"a": 1})], (1, 1)),
@@ -114,6 +114,21 @@ def test_no_prediction_makes_scoring_fail(value: Any) -> None:
 )
 def test_string_check(left: str, operation: str, right: str, score: float) -> None:
     assert string_check(left, operation, right) == score
+
+
+@pytest.mark.parametrize(
+    ("check", "score"),
+    [
+        (["3", "==", "3.0"], 1),
+        (["3", ">", "3"], 0),
+        (["3", ">=", "3"], 1),
+        (["two", "!=", "2"], 0),  # no number is not another number
+        (["absolute difference", "3.05", "3", "epsilon", 0.1], 1),
+        (["absolute difference", "3.2", "3", "epsilon", 0.1], 0),
+    ],
+)
+def test_number_check(check: list[Any], score: float) -> None:
+    assert number_check(check) == score
 
 
 def test_an_unknown_string_check_is_named() -> None:

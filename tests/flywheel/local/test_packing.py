@@ -9,7 +9,7 @@ import torch
 
 from flywheel.local.hyperparameters import Hyperparameters
 from flywheel.local.job_folder import TrainingSpec
-from flywheel.local.lora import LoraTraining
+from flywheel.local.lora import AnswerTraining
 from flywheel.local.packing import PACKED_TOKENS, SHAPE_STEP, TOKENS_AT_ONCE, Example, batch_of, parts, shared_prefix
 
 BASE = Path(__file__).parents[3] / "flywheel" / "local" / "base"
@@ -22,9 +22,9 @@ def row(own: list[int], answer: int, prefix: list[int] = PREFIX) -> Example:
 
 
 @pytest.fixture
-def lora() -> LoraTraining:
+def lora() -> AnswerTraining:
     wanted = Hyperparameters(finetuning_type="lora")
-    training = LoraTraining(TrainingSpec(base_id="x", base_path=BASE, max_seq_length=2048, hyperparameters=wanted))
+    training = AnswerTraining(TrainingSpec(base_id="x", base_path=BASE, max_seq_length=2048, hyperparameters=wanted))
     training._bfloat16 = False  # so that equal means equal
     return training
 
@@ -33,14 +33,14 @@ FAMILY = [row([300 + n, 301, 302, 303 + n, 304], answer=3) for n in range(6)] + 
 OTHERS = [row(list(range(400, 400 + n)), answer=4, prefix=[1, 2]) for n in (6, 90, 30)]
 
 
-def test_packed_rows_have_the_loss_that_they_have_alone(lora: LoraTraining) -> None:
+def test_packed_rows_have_the_loss_that_they_have_alone(lora: AnswerTraining) -> None:
     batch = FAMILY + OTHERS
     alone = sum(lora.validate([example]) * example.answer_length for example in batch) / sum(e.answer_length for e in batch)
     assert any(batch_of(part).ids.shape[0] == 1 and len(part) == len(FAMILY) for part in parts(batch))
     assert lora.validate(batch) == pytest.approx(alone, rel=1e-5)
 
 
-def test_packed_rows_teach_what_they_teach_alone(lora: LoraTraining) -> None:
+def test_packed_rows_teach_what_they_teach_alone(lora: AnswerTraining) -> None:
     def gradients(cut: list[list[Example]]) -> dict[str, torch.Tensor]:
         lora._optimizer.zero_grad()
         for part in cut:

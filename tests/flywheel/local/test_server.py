@@ -49,6 +49,25 @@ def test_one_process_is_all_services(platform: Platform) -> None:
     assert httpx.get(platform.nim_url + "/v1/health/ready").status_code == 200
 
 
+@pytest.mark.parametrize("depth", [99, 300, 900, 100_000])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/datasets", '{"files_url": "hf://datasets/a/b", "namespace": "deep", "custom_fields": %s}'),
+        ("/v1/deployment/configs", '{"namespace": "deep", "custom_fields": %s}'),
+        ("/v1/guardrail/configs", '{"namespace": "deep", "data": {"models": [], "custom_data": %s}}'),
+        ("/v1/intake/export/preview", '{"config": {"filters": %s}}'),
+    ],
+)
+def test_a_deep_body_is_refused_and_not_kept(platform: Platform, path: str, body: str, depth: int) -> None:
+    deep = '{"a":' * depth + "1" + "}" * depth
+    headers = {"content-type": "application/json"}
+    answer = httpx.post(platform.nemo_url + path, content=body % deep, headers=headers, timeout=30)
+    assert answer.status_code in (400, 422)
+    if depth < 1000:
+        assert "nested more than 100 levels" in answer.text
+
+
 def test_its_home_is_private(platform: Platform) -> None:
     assert platform.home.stat().st_mode & 0o777 == 0o700
 

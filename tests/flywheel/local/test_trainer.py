@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from flywheel.local.base_model import SHIPPED_PATH
 from flywheel.local.checkpoint import read_checkpoint
 from flywheel.local.hyperparameters import Hyperparameters, warnings_about
 from flywheel.local.job_folder import STOPPED, JobFolder, Outcome, TrainingSpec, Unfit
-from flywheel.local.lora import LoraTraining
+from flywheel.local.lora import AnswerTraining
 from flywheel.local.packing import TOKENS_AT_ONCE, Example
 from flywheel.local.training import Training, epoch_batches
 
@@ -184,12 +185,80 @@ def test_steps_after_the_last_checkpoint_are_said_once(tmp_path: Path, base: Pat
 
 def test_padding_and_parts_change_no_loss(base: Path) -> None:
     wanted = Hyperparameters(finetuning_type="lora")
-    lora = LoraTraining(TrainingSpec(base_id="x", base_path=base, max_seq_length=512, hyperparameters=wanted))
+    lora = AnswerTraining(TrainingSpec(base_id="x", base_path=base, max_seq_length=512, hyperparameters=wanted))
     examples = [Example([1, *range(10, 10 + n)], [-100] * (n - 2) + [11, 12, 13]) for n in (5, 400, 17, 170, 33)]
     single = sum(lora.validate([example]) for example in examples) / len(examples)
     assert lora.validate(examples) == pytest.approx(single, abs=0.01)  # bfloat16 rounds
     assert 7 * 400 > TOKENS_AT_ONCE
     assert lora.validate(examples * 7) == pytest.approx(single, abs=0.01)
+
+
+def preferences(count: int) -> list[dict[str, Any]]:
+    """Questions that are to be answered by a word and not by another one."""
+    prompt = [{"role": "system", "content": "be brief"}]
+    return [
+        {
+            "prompt": [*prompt, {"role": "user", "content": f"question {i}"}],
+            "chosen_response": "yes",
+            "rejected_response": "no it is",
+        }
+        for i in range(count)
+    ]
+
+
+def make_preferences(path: Path, base: Path, **wanted: Any) -> JobFolder:
+    folder = make_job(path, base, training_type="dpo", **wanted)
+    write_rows(folder.data / "training" / "rows.jsonl", preferences(12))
+    write_rows(folder.data / "validation" / "rows.jsonl", preferences(4))
+    return folder
+
+
+def test_preferences_raise_the_chosen_answer_over_the_rejected_one(tmp_path: Path, base: Path) -> None:
+    folder = make_preferences(tmp_path / "job", base, epochs=4, dpo={"ref_policy_kl_penalty": 0.5})
+    assert train(folder)
+    losses = [value for _, value in points(folder, "train_loss")]
+    # A fresh adapter is the reference itself: neither answer is preferred, and the loss is that of a coin.
+    assert losses[0] == pytest.approx(math.log(2), abs=1e-4)
+    assert losses[-1] < 0.4 < losses[0]
+    assert points(folder, "val_loss")[-1][1] < 0.4
+
+
+@pytest.mark.parametrize(
+    ("dpo", "first"),
+    [
+        ({"preference_loss_weight": 2}, 2 * math.log(2)),
+        ({"preference_loss_weight": 0, "sft_loss_weight": 1, "sft_average_log_probs": True}, math.log(3072)),  # a guess
+        ({"preference_average_log_probs": True}, math.log(2)),
+    ],
+)
+def test_weights_of_the_preference_loss(tmp_path: Path, base: Path, dpo: dict[str, Any], first: float) -> None:
+    folder = make_preferences(tmp_path / "job", base, dpo=dpo, max_steps=1)
+    assert train(folder)
+    assert points(folder, "train_loss")[0][1] == pytest.approx(first, abs=0.1)
+
+
+def test_a_stopped_job_on_preferences_goes_on_exactly_where_it_was(tmp_path: Path, base: Path) -> None:
+    whole, parts = make_preferences(tmp_path / "a" / "job", base), make_preferences(tmp_path / "b" / "job", base)
+    assert train(whole)
+    assert not train(parts, steps=4)
+    assert train(parts)
+    assert points(parts, "train_loss") == points(whole, "train_loss")
+
+
+def test_preferences_that_are_none_are_named(tmp_path: Path, base: Path) -> None:
+    folder = make_preferences(tmp_path / "job", base)
+    bad = [
+        rows(1)[0],
+        {"prompt": "x", "chosen_response": "a", "rejected_response": "a"},
+        {**preferences(1)[0], "chosen_response": {}},
+    ]
+    write_rows(folder.data / "training" / "rows.jsonl", bad)
+    with pytest.raises(Unfit) as raised:
+        train(folder)
+    reasons = str(raised.value).splitlines()[1:]
+    assert ["needs 'prompt'" in reasons[0], "are the same" in reasons[1], "'chosen_response' must be a text" in reasons[2]] == [
+        True
+    ] * 3
 
 
 def test_without_validation_rows_a_tenth_is_held_out(tmp_path: Path, base: Path) -> None:

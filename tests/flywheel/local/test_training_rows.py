@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flywheel.local.training_rows import BadRows, TrainingRow, read_row, read_rows, split_rows
+from flywheel.local.training_rows import BadRows, TrainingRow, checked_template, read_row, read_rows, split_rows
 
 TOOL = {"type": "function", "function": {"name": "f", "description": "", "parameters": {"type": "object", "properties": {}}}}
 USER = {"role": "user", "content": "hello"}
@@ -43,6 +43,19 @@ def test_text_answers_with_and_without_tools() -> None:
 
 def test_prompt_and_completion_become_a_turn() -> None:
     assert [message["content"] for message in row(prompt="a", completion="b").messages] == ["a", "b"]
+
+
+def test_a_config_may_name_the_two_fields() -> None:
+    line = json.dumps({"input": "a", "output": "b"}).encode()
+    assert [message["content"] for message in read_row(line, "", template="Q: {input} A: {output}").messages] == ["a", "b"]
+    with pytest.raises(ValueError, match="names two fields"):
+        checked_template("{input}")
+
+
+def test_a_legacy_conversation_becomes_messages() -> None:
+    turns = [{"from": "User", "value": "a"}, {"from": "Assistant", "value": "b"}]
+    roles = [(message["role"], message["content"]) for message in row(system="s", conversations=turns).messages]
+    assert roles == [("system", "s"), ("user", "a"), ("assistant", "b")]
 
 
 def test_shared_tools_serve_rows_that_bring_none() -> None:
@@ -85,7 +98,7 @@ def test_all_unfit_rows_are_named_by_file_and_line(tmp_path: Path) -> None:
     (folder / "a.jsonl").write_text("{}\n", encoding="utf-8")
     (folder / "notes.txt").write_text("not a row", encoding="utf-8")
     with pytest.raises(BadRows) as raised:
-        read_rows(folder)
+        read_rows(folder, read_row)
     lines = str(raised.value).splitlines()
     assert lines[0] == "3 of 5 rows cannot be trained on:"
     assert [line.split(": ")[0] for line in lines[1:]] == ["training/a.jsonl:1", "training/b.jsonl:3", "training/b.jsonl:5"]
@@ -97,7 +110,7 @@ def test_files_are_merged_in_order_of_name(tmp_path: Path) -> None:
     for name in ("b", "a"):
         line = json.dumps({"prompt": name, "completion": "x"})
         (folder / f"{name}.jsonl").write_text(line + "\n", encoding="utf-8")
-    assert [(found.messages[0]["content"], found.where) for found in read_rows(folder)] == [
+    assert [(found.messages[0]["content"], found.where) for found in read_rows(folder, read_row)] == [
         ("a", "training/a.jsonl:1"),
         ("b", "training/b.jsonl:1"),
     ]
