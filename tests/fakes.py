@@ -8,10 +8,14 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import httpx
+
+Reply = tuple[int, Any]
 
 
 @dataclass
@@ -133,6 +137,59 @@ class ScriptedNim:
             chunk({}, "tool_calls" if reply.calls else "stop")
             send("data: [DONE]\n\n")
         send("")
+
+
+class ScriptedServices:
+    """NVIDIA's other services on loopback, which answer as they were told to: with a status and JSON, or a str as a web page.
+
+    What was not scripted is answered with 404, and the second page of any list is empty. `heard` lists what came, as
+    `METHOD /path`. Use as a context manager; `url` is the address.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self._script: dict[str, Callable[[Message], Reply]] = {}
+        services = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _answer(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, value = services._reply(self.command, self.path, self.headers)
+                body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "text/html" if isinstance(value, str) else "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_GET = do_POST = do_PUT = do_PATCH = _answer
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> ScriptedServices:
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def on(self, request: str, reply: Reply | Callable[[Message], Reply]) -> None:
+        """Answer this request (`METHOD /path`) so from now on; a reply may be made from the headers."""
+        self._script[request] = reply if callable(reply) else lambda _: reply
+
+    def _reply(self, method: str, target: str, headers: Message) -> Reply:
+        address = urlsplit(target)
+        request = f"{method} {address.path}"
+        self.heard.append(request)
+        if "page=2" in address.query.split("&"):
+            return 200, {"data": []}
+        reply = self._script.get(request)
+        return reply(headers) if reply else (404, {"detail": f"nothing at {request}"})
 
 
 class OpenMeteo(httpx.BaseTransport):

@@ -1,4 +1,4 @@
-"""The real web app as a process of its own, and Chromium looking at it."""
+"""The real web app as a process of its own, with a local platform or a scripted model server, and Chromium looking at it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
+from flywheel.ledger import Ledger
+from flywheel.review import ReviewDesk
+from flywheel.store import Store
 from tests.browser import find_chromium
+from tests.fakes import ScriptedNim
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
@@ -89,6 +94,37 @@ def web_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
     app = start_web_app(tmp_path_factory.mktemp("web") / "home")
     yield app
     stop_web_app(app)
+
+
+@pytest.fixture(scope="module")
+def nim() -> Iterator[ScriptedNim]:
+    with ScriptedNim() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def app(nim: ScriptedNim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
+    """The app, with a model server that says what it was told to."""
+    urls = {"NEMO_URL": nim.url, "NDS_URL": nim.url, "NIM_URL": nim.url}
+    running = start_web_app(tmp_path_factory.mktemp("pages") / "home", **urls)
+    yield running
+    stop_web_app(running)
+
+
+@pytest.fixture
+def store(app: WebApp) -> Iterator[Store]:
+    """The app's own store, from outside."""
+    with closing(Store(app.home / "flywheel.db")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def desk(store: Store) -> ReviewDesk:
+    """The review desk with nothing left to decide."""
+    opened = ReviewDesk(store, Ledger(store.database))
+    for item in opened.queue():
+        opened.skip(item.turn_id, "test")
+    return opened
 
 
 @pytest.fixture(scope="module")

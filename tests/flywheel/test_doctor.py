@@ -6,11 +6,9 @@ import json
 import os
 import socket
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +24,7 @@ from flywheel.promote import Model, Registry
 from flywheel.settings import LOCAL_BASE_MODEL, NVIDIA_BASE_MODEL, Settings
 from flywheel.store import Store
 from tests.conftest import Platform
+from tests.fakes import Reply, ScriptedServices
 
 KEY = "nvapi-not-to-be-shown"
 OURS = ("NEMO_URL", "NDS_URL", "NIM_URL", "NVIDIA_API_KEY", "NMS_NAMESPACE", "BASE_MODEL", "CUSTOMIZATION_CONFIG")
@@ -60,40 +59,20 @@ def examined(code: int) -> Found:
 
 
 @contextmanager
-def served(routes: dict[str, tuple[int, Any]]) -> Iterator[str]:
-    """A server that answers these paths (without query) with a status and JSON, or a str as it is; everything else with 404."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, value = routes.get(self.path.partition("?")[0], (404, {"detail": "Not Found"}))
-            if isinstance(value, dict) and isinstance(value.get("data"), list) and "page=2" in self.path:
-                value = value | {"data": []}
-            value = {"detail": f"not with {self.headers.get('Authorization')}"} if value == "ECHO" else value
-            body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/html" if isinstance(value, str) else "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+def served(routes: dict[str, Reply]) -> Iterator[str]:
+    """The address of services that answer these paths, and nothing else."""
+    with ScriptedServices() as services:
+        for path, reply in routes.items():
+            services.on(f"GET {path}", reply)
+        yield services.url
 
 
-def listing(*entries: dict[str, Any]) -> tuple[int, Any]:
+def listing(*entries: dict[str, Any]) -> Reply:
     """A page of a list."""
     return 200, {"object": "list", "data": list(entries)}
 
 
-def production(**changes: tuple[int, Any]) -> dict[str, tuple[int, Any]]:
+def production(**changes: Reply) -> dict[str, Reply]:
     """NVIDIA's services at one address, as far as they are looked at, with nothing of ours in them yet."""
     options = [{"training_type": "sft", "finetuning_type": "lora", "num_gpus": 1, "micro_batch_size": 1}]
     config = {"namespace": "meta", "name": "llama-3.2-1b-instruct@v1.0.0+80GB", "training_options": options}
@@ -220,9 +199,11 @@ def test_teacher_and_content_safety_are_asked_where_they_are_set(monkeypatch: py
 
 
 def test_secrets_are_not_shown_even_where_a_service_repeats_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    with served({"/v1/models": (400, "ECHO"), "/v1/health/ready": (200, {})}) as url:
-        locked = url.replace("http://", "http://me:pass-word@")
-        named(monkeypatch, locked, locked, url, NVIDIA_API_KEY=KEY)
+    with ScriptedServices() as services:
+        services.on("GET /v1/models", lambda headers: (400, {"detail": f"not with {headers['Authorization']}"}))
+        services.on("GET /v1/health/ready", (200, {}))
+        locked = services.url.replace("http://", "http://me:pass-word@")
+        named(monkeypatch, locked, locked, services.url, NVIDIA_API_KEY=KEY)
         result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 1 and "Bearer ***" in result.output and "***@127.0.0.1" in result.output
     assert KEY not in result.output and "pass-word" not in result.output

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -23,65 +20,22 @@ from flywheel.promote import Registry
 from flywheel.settings import NVIDIA_BASE_MODEL, Settings
 from flywheel.store import Store
 from flywheel.transport import Patience, PlatformAway
+from tests.fakes import Reply, ScriptedServices
 
 HYPERPARAMETERS = {"training_type": "sft", "finetuning_type": "lora", "epochs": 2}
 CONFIG = {"namespace": "meta", "name": "llama-3.2-1b-instruct@v1.0.0+80GB", "training_options": []}
 FILE = {"type": "file", "oid": "0" * 40, "size": 1, "path": "a.jsonl"}
-Reply = tuple[int, Any]
-
-
-class Services:
-    """A server of scripted replies. `on` scripts one; `heard` lists what came, as `METHOD /path`."""
-
-    def __init__(self) -> None:
-        self.heard: list[str] = []
-        self._script: dict[str, Callable[[], Reply]] = {}
-        services = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def _answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                request = f"{self.command} {urlsplit(self.path).path}"
-                services.heard.append(request)
-                later = "page=2" in urlsplit(self.path).query.split("&")
-                reply = services._script.get(request, lambda: (404, {"detail": f"nothing at {request}"}))
-                status, value = (200, {"data": []}) if later else reply()
-                body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "text/html" if isinstance(value, str) else "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_GET = do_POST = do_PUT = do_PATCH = _answer
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def on(self, request: str, reply: Reply | Callable[[], Reply]) -> None:
-        """Answer this request so from now on."""
-        self._script[request] = reply if callable(reply) else lambda: reply
-
-    def stop(self) -> None:
-        """Answer nothing any more."""
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
-def services() -> Iterator[Services]:
+def services() -> Iterator[ScriptedServices]:
     """The server."""
-    server = Services()
-    yield server
-    server.stop()
+    with ScriptedServices() as running:
+        yield running
 
 
 @pytest.fixture
-def settings(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(services: ScriptedServices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings that name it."""
     monkeypatch.setattr(module, "CREATION_PAUSES", (0.01, 0.01))
     return Settings(home=tmp_path, base_model=NVIDIA_BASE_MODEL).with_urls(services.url, services.url, services.url)
@@ -94,7 +48,7 @@ def nemo(settings: Settings) -> Iterator[Nemo]:
         yield client
 
 
-def hub(services: Services, mode: str = "regular") -> None:
+def hub(services: ScriptedServices, mode: str = "regular") -> None:
     """A Data Store that takes one file of one data set, and the Entity Store's part in it."""
     commit = {"success": True, "commitOid": "0" * 40, "commitUrl": "", "hookOutput": ""}
     asked = {"files": [{"path": "a.jsonl", "uploadMode": mode, "shouldIgnore": False}]}
@@ -114,14 +68,14 @@ def hub(services: Services, mode: str = "regular") -> None:
         (200, {"url": "http://elsewhere/x/y/z/a"}),
     ],
 )
-def test_a_repo_that_exists_or_has_no_address_is_uploaded_to(services: Services, nemo: Nemo, reply: Reply) -> None:
+def test_a_repo_that_exists_or_has_no_address_is_uploaded_to(services: ScriptedServices, nemo: Nemo, reply: Reply) -> None:
     hub(services)
     services.on("POST /v1/hf/api/repos/create", reply)
     assert nemo.upload("data", {"a.jsonl": b"1"}) == "hf://datasets/flywheel/data"
     assert "POST /v1/hf/api/datasets/flywheel/data/commit/main" in services.heard
 
 
-def test_a_repo_that_is_refused_is_a_sentence(services: Services, nemo: Nemo) -> None:
+def test_a_repo_that_is_refused_is_a_sentence(services: ScriptedServices, nemo: Nemo) -> None:
     hub(services)
     services.on("POST /v1/hf/api/repos/create", (403, {"detail": "no namespace of yours"}))
     with pytest.raises(PlatformError, match=r"Data Store at http.*refused to upload.*'flywheel/data'.*HTTP 403"):
@@ -129,7 +83,7 @@ def test_a_repo_that_is_refused_is_a_sentence(services: Services, nemo: Nemo) ->
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # the hub client's own use of httpx
-def test_large_files_go_by_lfs_without_xet(services: Services, nemo: Nemo) -> None:
+def test_large_files_go_by_lfs_without_xet(services: ScriptedServices, nemo: Nemo) -> None:
     """The real Data Store asks for LFS; the hub's Xet, which the new client prefers, it does not have."""
     hub(services, "lfs")
     content, oid = b"1", "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
@@ -149,27 +103,29 @@ def test_large_files_go_by_lfs_without_xet(services: Services, nemo: Nemo) -> No
 
 @pytest.mark.parametrize("answer", [(503, {"detail": "upstream timed out"}), (429, {"detail": "slowly"})])
 def test_a_training_that_was_taken_though_the_answer_was_an_error_is_not_submitted_twice(
-    services: Services, settings: Settings, answer: Reply
+    services: ScriptedServices, settings: Settings, answer: Reply
 ) -> None:
     jobs: list[dict[str, Any]] = []
 
-    def create() -> Reply:
+    def create(_: Message) -> Reply:
         jobs.append({"id": "cust-1", "output_model": "flywheel/m@v1", "status": "created"})
         return answer
 
     services.on("GET /v1/customization/configs", (200, {"data": [CONFIG]}))
-    services.on("GET /v1/customization/jobs", lambda: (200, {"data": jobs}))
+    services.on("GET /v1/customization/jobs", lambda _: (200, {"data": jobs}))
     services.on("POST /v1/customization/jobs", create)
     with closing(Nemo(settings)) as nemo:  # as patient as it is in production: other requests are sent again
         assert nemo.create_training("run-1", "run-1", "flywheel/m@v1", HYPERPARAMETERS) == "cust-1"
     assert services.heard.count("POST /v1/customization/jobs") == len(jobs) == 1
 
 
-def test_a_training_is_submitted_again_while_the_service_is_away_and_not_when_it_refuses(services: Services, nemo: Nemo) -> None:
+def test_a_training_is_submitted_again_while_the_service_is_away_and_not_when_it_refuses(
+    services: ScriptedServices, nemo: Nemo
+) -> None:
     post, replies = "POST /v1/customization/jobs", [(502, "<html>bad gateway</html>"), (200, {"id": "cust-2"})]
     services.on("GET /v1/customization/configs", (200, {"data": [CONFIG]}))
     services.on("GET /v1/customization/jobs", (200, {"data": []}))
-    services.on(post, lambda: replies.pop(0))
+    services.on(post, lambda _: replies.pop(0))
     assert nemo.create_training("run-1", "run-1", "flywheel/m@v1", HYPERPARAMETERS) == "cust-2"
     services.on(post, (503, {"detail": "no"}))
     with pytest.raises(PlatformAway, match="failed to train 'flywheel/m@v1'"):
@@ -181,14 +137,14 @@ def test_a_training_is_submitted_again_while_the_service_is_away_and_not_when_it
     assert services.heard.count(post) == 2 + 3 + 1
 
 
-def test_an_evaluation_is_submitted_once_and_cancelled_even_if_it_ended_meanwhile(services: Services, nemo: Nemo) -> None:
+def test_an_evaluation_is_submitted_once_and_cancelled_even_if_it_ended_meanwhile(services: ScriptedServices, nemo: Nemo) -> None:
     jobs: list[dict[str, Any]] = []
 
-    def create() -> Reply:
+    def create(_: Message) -> Reply:
         jobs.append({"id": "eval-1", "description": "run-1/candidate", "status": "running"})
         return 504, "gateway timeout"
 
-    services.on("GET /v1/evaluation/jobs", lambda: (200, {"data": jobs}))
+    services.on("GET /v1/evaluation/jobs", lambda _: (200, {"data": jobs}))
     services.on("POST /v1/evaluation/jobs", create)
     services.on("POST /v1/evaluation/jobs/eval-1/cancel", (409, {"detail": "it has ended"}))
     assert nemo.create_evaluation("run-1", "candidate", "m", "hf://datasets/flywheel/run-1/a", 1) == "eval-1" and len(jobs) == 1
@@ -196,7 +152,7 @@ def test_an_evaluation_is_submitted_once_and_cancelled_even_if_it_ended_meanwhil
     assert "POST /v1/evaluation/jobs/eval-1/cancel" in services.heard
 
 
-def test_the_config_that_trains_lora_is_taken(services: Services, nemo: Nemo) -> None:
+def test_the_config_that_trains_lora_is_taken(services: ScriptedServices, nemo: Nemo) -> None:
     full = {"training_type": "sft", "finetuning_type": "all_weights", "num_gpus": 1, "micro_batch_size": 1}
     other = CONFIG | {"name": "llama-3.2-1b-instruct@v0", "training_options": [full]}
     lora = CONFIG | {"training_options": [full, full | {"finetuning_type": "lora"}]}
@@ -208,7 +164,7 @@ def test_the_config_that_trains_lora_is_taken(services: Services, nemo: Nemo) ->
 
 
 @pytest.mark.parametrize("code", [409, 422])
-def test_namespaces_that_exist_are_known_by_either_code(services: Services, nemo: Nemo, code: int) -> None:
+def test_namespaces_that_exist_are_known_by_either_code(services: ScriptedServices, nemo: Nemo, code: int) -> None:
     services.on("POST /v1/namespaces", (code, {"detail": "exists"}))
     services.on("GET /v1/namespaces/flywheel", (200, {"id": "flywheel"}))
     services.on("POST /v1/datastore/namespaces", (code, {"detail": "exists"}))
@@ -217,7 +173,7 @@ def test_namespaces_that_exist_are_known_by_either_code(services: Services, nemo
     assert "POST /v1/namespaces" in services.heard and "POST /v1/datastore/namespaces" in services.heard
 
 
-def test_a_namespace_that_is_refused_is_not_taken_for_one_that_exists(services: Services, nemo: Nemo) -> None:
+def test_a_namespace_that_is_refused_is_not_taken_for_one_that_exists(services: ScriptedServices, nemo: Nemo) -> None:
     services.on("POST /v1/namespaces", (422, {"detail": "no such name"}))
     with pytest.raises(PlatformError, match="Entity Store.*refused.*no such name.*422"):
         nemo.ensure_namespace()
@@ -227,7 +183,7 @@ def test_a_namespace_that_is_refused_is_not_taken_for_one_that_exists(services: 
         nemo.ensure_namespace()
 
 
-def test_a_web_page_instead_of_a_service_is_a_sentence(services: Services, nemo: Nemo) -> None:
+def test_a_web_page_instead_of_a_service_is_a_sentence(services: ScriptedServices, nemo: Nemo) -> None:
     page = (200, "<html>Welcome</html>")
     for request in (
         "GET /v1/customization/configs",
@@ -242,13 +198,13 @@ def test_a_web_page_instead_of_a_service_is_a_sentence(services: Services, nemo:
 
 
 def test_a_job_may_be_completed_long_before_nim_lists_its_adapter(
-    services: Services, nemo: Nemo, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    services: ScriptedServices, nemo: Nemo, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages, "POLL_SECONDS", 0.01)
     listed = [{"id": NVIDIA_BASE_MODEL, "object": "model", "created": 0, "owned_by": "system"}]
     looks: list[int] = []
 
-    def models() -> Reply:
+    def models(_: Message) -> Reply:
         looks.append(1)
         adapter = [listed[0] | {"id": "flywheel/m@v1"}] if len(looks) > 3 else []
         return (503, {"detail": "loading"}) if len(looks) == 2 else (200, {"object": "list", "data": listed + adapter})

@@ -1,0 +1,179 @@
+"""The Chat page in Chromium: what people do on it, and what they read when it cannot be done.
+
+The model server says what it was told to.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from flywheel.store import Store
+from tests.chat_app.conftest import WebApp, ask
+from tests.chat_app.page_material import REMIND, Open, thumb
+from tests.fakes import NimReply, ScriptedNim
+from tools import TOOLS
+
+
+@pytest.fixture
+def chat(app: WebApp, open_page: Open) -> Page:
+    """The Chat page with a new conversation."""
+    page = open_page(f"{app.url}/chat/")
+    expect(page.locator("#box textarea")).to_be_enabled()
+    page.locator("#new").dispatch_event("click")  # it stands in the sidebar, which is closed
+    expect(page.get_by_text("Ask me something I have a tool for.")).to_be_visible()
+    return page
+
+
+def rest(page: Page) -> None:
+    """Wait until the page takes the next question."""
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    expect(page.get_by_role("button", name="Send", exact=True).last).to_be_visible()
+
+
+def test_an_answer_with_a_card_for_its_call(chat: Page, nim: ScriptedNim) -> None:
+    nim.enqueue(NimReply(calls=(("calculate", '{"expression": "12 * 3"}'),)), "It is **36**.")
+    ask(chat, "What is twelve times three?")
+    card = chat.locator("#chatbot").get_by_role("button", name=re.compile("calculate · done"))
+    expect(card).to_contain_text(re.compile(r"\(\d+(\.\d+)?m?s\)"))
+    card.click()
+    expect(chat.locator("#chatbot")).to_contain_text('"expression": "12 * 3"')
+    expect(chat.locator("#chatbot")).to_contain_text('"result": 36')
+    expect(chat.locator("#chatbot strong", has_text="36")).to_be_visible()
+    expect(chat.locator("#served")).to_have_text("meta/llama-3.2-1b-instruct")
+
+
+def test_an_example_is_asked_by_a_click(chat: Page, nim: ScriptedNim) -> None:
+    nim.enqueue("Twelve.")
+    chat.get_by_role("button", name="Select example 1").click()
+    expect(chat.locator("#chatbot")).to_contain_text("Twelve.")
+    expect(chat.locator("#chatbot")).to_contain_text(TOOLS["calculate"].examples[0])
+    rest(chat)
+
+
+def test_stop_keeps_what_was_said(chat: Page, nim: ScriptedNim) -> None:
+    nim.enqueue(NimReply("The first sentence. The second sentence. And a thi", ending="hang"), "Fine.")
+    chat.locator("#box textarea").fill("Tell me a story")
+    chat.keyboard.press("Enter")
+    expect(chat.locator("#chatbot")).to_contain_text("The first sentence.")
+    chat.get_by_role("button", name="Stop", exact=True).click()
+    expect(chat.locator("#chatbot")).to_contain_text("Stopped.")
+    expect(chat.locator("#chatbot")).to_contain_text("The first sentence.")
+    rest(chat)
+    chat.reload()
+    expect(chat.locator("#chatbot")).to_contain_text("Stopped.")
+    ask(chat, "And now?")
+    expect(chat.locator("#chatbot")).to_contain_text("Fine.")
+
+
+def test_a_thumb_down_with_its_reasons_lasts_until_it_is_withdrawn(chat: Page, nim: ScriptedNim, store: Store) -> None:
+    nim.enqueue("One answer.", "Another answer.")
+    ask(chat, "First?")
+    ask(chat, "Second?")
+    thumb(chat, "Dislike").first.click()
+    chat.get_by_label("bad answer").check()
+    chat.get_by_label("Comment").fill("It should be two.")
+    chat.locator("#why-send").click()
+    expect(chat.get_by_text("A reviewer will see it")).to_be_visible()
+    expect(chat.get_by_text("What was wrong?")).to_be_hidden()
+    conversation = store.conversations("local")[0].id
+    turns = store.turns(conversation)
+    rating = store.ratings(conversation, "local")[turns[0].id]
+    assert (rating.thumb, rating.categories, rating.opinion) == ("down", ["bad_answer"], "It should be two.")
+
+    chat.reload()
+    expect(thumb(chat, "Disliked")).to_have_count(1)
+    expect(thumb(chat, "Dislike")).to_have_count(1)
+    thumb(chat, "Disliked").click()  # the same thumb again takes it back
+    expect(chat.get_by_text("Your rating is withdrawn.")).to_be_visible()
+    thumb(chat, "Dislike").last.click()
+    chat.locator("#why-withdraw").click()
+    expect(chat.get_by_text("What was wrong?")).to_be_hidden()
+    expect(thumb(chat, "Disliked")).to_have_count(0)
+    chat.reload()
+    expect(thumb(chat, "Dislike")).to_have_count(2)
+    assert store.ratings(conversation, "local") == {}
+
+
+def test_a_thumb_up(chat: Page, nim: ScriptedNim, store: Store) -> None:
+    nim.enqueue("Good.")
+    ask(chat, "How?")
+    thumb(chat, "Like").click()
+    expect(chat.get_by_text("Thank you, noted.")).to_be_visible()
+    chat.reload()
+    expect(thumb(chat, "Liked")).to_have_count(1)
+    conversation = store.conversations("local")[0].id
+    assert [rating.thumb for rating in store.ratings(conversation, "local").values()] == ["up"]
+
+
+def test_an_old_conversation_is_taken_up_again(chat: Page, nim: ScriptedNim) -> None:
+    nim.enqueue("Blue.", "Seven.", "Still blue.")
+    ask(chat, "The colour of the sky, please")
+    chat.get_by_role("button", name="Toggle Sidebar").click()
+    chat.locator("#new").click()
+    expect(chat.locator("#chatbot")).not_to_contain_text("Blue.")
+    ask(chat, "The number of dwarves, please")
+    expect(chat.locator("#chatbot")).to_contain_text("Seven.")
+    chat.get_by_label("The colour of the sky, please").check()
+    expect(chat.locator("#chatbot")).to_contain_text("Blue.")
+    expect(chat.locator("#chatbot")).not_to_contain_text("Seven.")
+    ask(chat, "Sure?")
+    expect(chat.locator("#chatbot")).to_contain_text("Still blue.")
+    assert [message["content"] for message in nim.requests[-1]["messages"] if message["role"] != "system"] == [
+        "The colour of the sky, please", "Blue.", "Sure?",
+    ]  # fmt: skip
+
+
+def test_a_call_that_writes_is_asked_about_first(chat: Page, nim: ScriptedNim) -> None:
+    nim.enqueue(REMIND, "Then not.")
+    ask(chat, "Remind me to call Anna")
+    panel = chat.locator("#confirm").first
+    expect(panel).to_contain_text(f"{TOOLS['add_reminder'].title}?")
+    expect(panel).to_contain_text("call Anna")
+    chat.reload()  # the question outlives the page
+    expect(panel).to_contain_text("call Anna")
+    chat.locator("#confirm-no").click()
+    expect(chat.locator("#chatbot")).to_contain_text("add_reminder · you said no")
+    expect(chat.locator("#chatbot")).to_contain_text("Then not.")
+    expect(panel).to_be_hidden()
+
+    nim.enqueue(REMIND, "It is noted.", NimReply(calls=(("list_reminders", "{}"),)), "You have one.")
+    ask(chat, "Remind me all the same")
+    chat.locator("#confirm-yes").click()
+    expect(chat.locator("#chatbot")).to_contain_text("add_reminder · done")
+    expect(chat.locator("#chatbot")).to_contain_text("It is noted.")
+    ask(chat, "Which reminders do I have?")
+    chat.get_by_role("button", name=re.compile("list_reminders · done")).click()
+    expect(chat.locator("#chatbot")).to_contain_text('"count": 1')
+
+
+def test_what_a_model_writes_is_no_page(chat: Page, nim: ScriptedNim) -> None:
+    """`open_page` sees to it that nothing is fetched from elsewhere."""
+    chat.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    hostile = "<img src=x onerror=alert(1)><script>alert(2)</script> ![a](http://example.com/a.png) Done."
+    nim.enqueue(NimReply(calls=(("calculate", json.dumps({"expression": "```\n" + hostile})),)), hostile)
+    chat.locator("#box textarea").fill(hostile)
+    chat.keyboard.press("Enter")
+    expect(chat.locator("#chatbot .bot")).to_contain_text("Done.")
+    expect(chat.locator("#chatbot .user")).to_have_text(hostile)
+    rest(chat)
+    chat.locator("#chatbot").get_by_role("button", name=re.compile("calculate")).click()
+    expect(chat.locator("#chatbot pre, #chatbot code").first).to_contain_text("onerror=alert(1)")
+
+
+def test_a_failing_model_server_is_a_sentence(chat: Page, nim: ScriptedNim) -> None:
+    nim.enqueue(*[NimReply(status=500, body="{}")] * 2)
+    ask(chat, "Anything?")
+    expect(chat.locator("#chatbot")).to_contain_text("The model server failed at this question. Ask again in a moment.")
+
+
+def test_who_asks_is_shown_the_end(chat: Page, nim: ScriptedNim) -> None:
+    nim.enqueue("A line.\n\n" * 60, "The last line.")
+    ask(chat, "A long answer, please")
+    log = chat.locator("#chatbot [role=log]")
+    log.evaluate("log => log.scrollTo(0, 0)")
+    ask(chat, "And a short one")
+    expect(chat.get_by_text("The last line.")).to_be_in_viewport()
