@@ -39,7 +39,7 @@ COPIED_ROWS = 100
 """A lone correction among hundreds of imported rows is seen once an epoch and drowned by them. It therefore comes with variants
 of itself (augment.py), at most three rows in all and only while all of them together stay within a hundred: many corrections
 carry themselves."""
-MIN_REPLAY, MAX_REPLAY = 40, 400
+MIN_REPLAY, MAX_REPLAY = 80, 400
 MIN_VALIDATION_REPLAY = 20
 
 T = TypeVar("T")
@@ -217,11 +217,25 @@ def _variants(train: Sequence[Example], count: int, examined: set[str]) -> dict[
 
 def _share_replay(pool: list[Row], training: int, validation: int) -> tuple[list[Row], list[Row]]:
     """(replay that trains, replay that checks): as many as there are other training rows; at most a tenth of all checks."""
+    pool = _with_refusals(pool)
     checks = min(max(MIN_VALIDATION_REPLAY, validation), -(-len(pool) // 10) if len(pool) > 1 else 0)
     checking = pool[:checks]
     checked = {row.question_key for row in checking}
     training_replay = [row for row in pool[checks:] if row.question_key not in checked]
     return training_replay[: min(max(MIN_REPLAY, training), MAX_REPLAY)], checking
+
+
+def _with_refusals(pool: list[Row]) -> list[Row]:
+    """The pool in an order in which every third row, while there are any, is a question that no tool fits.
+
+    Corrections and imports are mostly calls: a model that sees little else forgets to say no, which is the first thing that goes.
+    """
+    refusals = [row for row in pool if not row.calls and row.messages[-2].get("role") == "user"]
+    others = [row for row in pool if row.calls or row.messages[-2].get("role") != "user"]
+    mixed: list[Row] = []
+    while refusals and len(others) > 1:
+        mixed += [refusals.pop(0), others.pop(0), others.pop(0)]
+    return mixed + refusals + others
 
 
 def _shuffled(items: Iterable[T], seed: str) -> list[T]:

@@ -39,14 +39,14 @@ class Recipe:
 
 # The 5.5 M base on two cores. So small a model needs a high rate and some hundred steps to move at all, hence small batches; no
 # dropout, because the replay rows, half of what it sees, keep what it knew.
-LOCAL_RECIPE = Recipe(epochs=8, batch_size=8, learning_rate=2e-3, adapter_dim=16, alpha=32, adapter_dropout=0.0)
+LOCAL_RECIPE = Recipe(epochs=5, batch_size=8, learning_rate=2e-3, adapter_dim=16, alpha=32, adapter_dropout=0.0)
 
 # NVIDIA's tool-calling tutorial for Llama-3.2-1B-Instruct on one GPU; alpha 16 is the Customizer's default.
 NVIDIA_RECIPE = Recipe(epochs=2, batch_size=16, learning_rate=1e-4, adapter_dim=32, alpha=16, adapter_dropout=0.1)
 
 LOCAL_ROW_PASSES = 2000
 """How many rows, counted once for each pass over them, the small base sees in one training: a few minutes on two cores."""
-LOCAL_EPOCHS = (3, 8)
+LOCAL_EPOCHS = (3, 5)
 
 
 def recipe_for(base_model: str, rows: int) -> Recipe:

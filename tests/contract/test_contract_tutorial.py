@@ -2,19 +2,24 @@
 
 Namespaces, three files, a data set, a LoRA job with the tutorial's hyperparameters, the model in every list, a call through both
 clients; two evaluations and their zip; a guardrail config that stops the unsafe message and lets the safe one through. The
-tutorial waits up to 2400 s for the training and 600 s for each evaluation.
+tutorial waits up to 2400 s for the training and 600 s for each evaluation. As many rows as the tutorial has:
+
+    CONTRACT_TUTORIAL_ROWS=3500 .venv/bin/python -m pytest tests/contract/test_contract_tutorial.py --durations 3
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from contract_rows import TEMPLATE, TOOL_CALLING, TOOLS, evaluation_rows, training_rows
+from contract_rows import TEMPLATE, TOOL_CALLING, TOOLS
 from contract_wire import Services
 from endpoints import covers
 from huggingface_hub import HfApi
@@ -22,12 +27,32 @@ from nemo_microservices import ConflictError, NeMoMicroservices
 from openai import OpenAI
 from test_contract_guardrails import CONTENT_SAFETY, SAFE, UNSAFE
 
+from flywheel.local.base.turns import Turns
+
 DATASET, MODEL = "xlam-ft-dataset", "llama-3.2-1b-xlam-run1@v1"
 TRAINING_SECONDS, EVALUATION_SECONDS = 2400, 600
-FILES = {
-    "training/training.jsonl": training_rows(48),
-    "validation/validation.jsonl": training_rows(12),
-    "testing/xlam-test-single.jsonl": evaluation_rows(24),
+ROWS = int(os.environ.get("CONTRACT_TUTORIAL_ROWS", "48"))
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """Single calls without ids, each to a tool of its own list of tools, as in the tutorial's data."""
+    turns = Turns(4711)
+    while True:
+        drawn = turns.sample("families", "call", 1)
+        yield {"messages": drawn.turns[0].messages, "tools": drawn.tools}
+
+
+def asked(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without its answer, and the calls that are right."""
+    *asked, answer = row["messages"]
+    return {"messages": asked, "tools": row["tools"], "tool_calls": answer["tool_calls"]}
+
+
+SOURCE = rows()
+FILES: dict[str, list[dict[str, Any]]] = {
+    "training/training.jsonl": list(islice(SOURCE, ROWS)),
+    "validation/validation.jsonl": list(islice(SOURCE, ROWS * 3 // 14)),
+    "testing/xlam-test-single.jsonl": [asked(row) for row in islice(SOURCE, min(50, ROWS // 2))],
 }
 
 

@@ -132,7 +132,7 @@ def test_half_of_a_small_batch_is_replay() -> None:
     assert made.manifest["counts"]["source"]["train"] == {"import": 120, "replay": 120}
     assert questions(made, VALIDATION_FILE).total() == 20
     small = curate(examples[:3], REPLAY, [], run_id="run-1")
-    assert small.manifest["counts"]["source"]["train"] == {"import": 3, "replay": 40}
+    assert small.manifest["counts"]["source"]["train"] == {"import": 3, "replay": 80}
     scarce = curate(examples, REPLAY[:30], [], run_id="run-1")
     assert scarce.manifest["counts"]["source"]["train"]["replay"] == 27
 

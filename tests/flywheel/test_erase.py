@@ -117,7 +117,7 @@ def copy_to_platform(settings: Settings, store: Store) -> None:
     for name, item in (("eval-a", to_nemo_eval(ann.row)), ("eval-b", json.loads(others))):
         folder = home / "evaluation" / name
         folder.mkdir(parents=True)
-        write_results(folder, {"id": name}, [Sample(0, "task", item, None, {}, None)], "done\n")
+        write_results(folder, {"id": name}, [Sample(0, "task", item, None, {}, None, {})], "done\n")
     data = home / "customization" / "cust-a" / "data" / "training"
     data.mkdir(parents=True)
     (data / "training.jsonl").write_bytes((run / "training/training.jsonl").read_bytes())

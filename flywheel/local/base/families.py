@@ -1,10 +1,10 @@
-"""The phrase bank and the tools drawn from it: how people ask for some three hundred things that tools do.
+"""The phrase bank and the tools drawn from it: how people ask for some nine hundred things that tools do.
 
 `phrases/*.json` hold arrays of tool *families*. A family is one thing a tool can do, with many names, many descriptions and many
 natural ways to ask:
 
     family        its name, once in all files
-    names         at least five names for the tool; no query uses one
+    names         at least five names for the tool; no query uses one as a name
     descriptions  at least four
     params        key -> {"names": [...], "kind": ..., "required": true, "descriptions": [...]}; kind is one of values.py's,
                   `enum` (with "values": {value: [ways to say it]}) or `bool` (with "true": [ways to say it], "false": [...])
