@@ -277,6 +277,6 @@ def test_recipes() -> None:
     assert recipe_for(NVIDIA_BASE_MODEL, 10_000) == NVIDIA_RECIPE
     assert recipe_for(LOCAL_BASE_MODEL, 250) == LOCAL_RECIPE
     passes = [recipe_for(LOCAL_BASE_MODEL, rows).epochs for rows in (1, 200, 400, 3000)]
-    assert passes == [8, 8, 5, 3]
+    assert passes == [5, 5, 5, 3]
     assert NVIDIA_RECIPE.hyperparameters()["lora"] == {"adapter_dim": 32, "alpha": 16, "adapter_dropout": 0.1}
     assert output_model("flywheel", LOCAL_BASE_MODEL, "run-1") == "flywheel/tool-llama-5m-run-1@v1"
