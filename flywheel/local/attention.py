@@ -1,7 +1,7 @@
 """Attention for training on a processor: block after block of queries, each against the keys before its end only.
 
 The processor's fused kernel computes the half that a causal mask hides as well, and its backward pass is slow: this takes less
-than half of its time and gives the same numbers up to rounding. Knows queries, keys, values and a mask; no model, rows or optimiser.
+than half of its time and gives the same numbers up to rounding. Knows queries, keys, values and a mask; no model and no rows.
 """
 
 from __future__ import annotations
