@@ -2,9 +2,9 @@
 
 Not a test. Run it in a throw-away virtual environment that holds that version and nothing of ours, on a fresh local platform:
 
-    python -m venv /tmp/hub && /tmp/hub/bin/pip install huggingface_hub==0.36.0
-    .venv/bin/python -m flywheel.local --home /tmp/hub/home --port 8700 &
-    /tmp/hub/bin/python tests/contract/record_wire.py http://127.0.0.1:8700/nds tests/contract/wire_0_36_0.json
+    python -m venv ../hub && ../hub/bin/pip install huggingface_hub==0.36.0
+    .venv/bin/python -m flywheel.local --home ../hub/home --port 8700 &
+    ../hub/bin/python tests/contract/record_wire.py http://127.0.0.1:8700/nds tests/contract/wire_0_36_0.json
 """
 
 from __future__ import annotations

@@ -155,10 +155,13 @@ def test_the_asynchronous_client(asynchronous: Callable[[], AsyncNeMoMicroservic
 @covers("nemo POST /v1/datasets", "nemo POST /v1/models", "nemo POST /v1/projects", "nemo POST /v1/namespaces")
 def test_unknown_fields_do_no_harm(nemo: NeMoMicroservices, namespace: str) -> None:
     more: Any = {"extra_body": {"type_prefix": None, "of_tomorrow": {"deep": [1, None]}}}
-    nemo.namespaces.create(id=namespace, **more)
-    nemo.projects.create(name="x", namespace=namespace, **more)
-    nemo.datasets.create(name="x", namespace=namespace, files_url=files(namespace), **more)
-    nemo.models.create(name="x", namespace=namespace, **more)
+    assert nemo.namespaces.create(id=namespace, **more).id == namespace
+    made = [
+        nemo.projects.create(name="x", namespace=namespace, **more),
+        nemo.datasets.create(name="x", namespace=namespace, files_url=files(namespace), **more),
+        nemo.models.create(name="x", namespace=namespace, **more),
+    ]
+    assert [(one.namespace, one.name) for one in made] == [(namespace, "x")] * 3
 
 
 @covers("nemo POST /v1/datasets")
