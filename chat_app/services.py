@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from chat_app.model import ChatModel
 from chat_app.rails import Rails
 from chat_app.settings import Settings
+from flywheel.audit import Audit
 from flywheel.history import RunRecords
 from flywheel.ledger import Ledger
 from flywheel.promote import Registry
@@ -19,9 +20,6 @@ from tools.tool import Tool
 if TYPE_CHECKING:
     from flywheel.runs import Wheel
 
-PERSON = "local"
-"""Who everybody is on loopback: one local person with all roles."""
-
 
 @dataclass(frozen=True)
 class Services:
@@ -29,6 +27,7 @@ class Services:
 
     settings: Settings
     store: Store
+    audit: Audit
     ledger: Ledger
     registry: Registry
     records: RunRecords
@@ -46,6 +45,7 @@ class Services:
         return cls(
             settings=settings,
             store=store,
+            audit=Audit(store.database),
             ledger=ledger,
             registry=registry,
             records=RunRecords(store.database),

@@ -20,8 +20,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chat_app.services import PERSON, Services
+from chat_app.services import Services
 from chat_app.ui import chat, frame, review, wheel
+from flywheel.people import LOCAL
 
 PAGES: dict[str, Callable[[Services], gr.Blocks]] = {"/chat": chat.build, "/review": review.build, "/wheel": wheel.build}
 
@@ -97,7 +98,7 @@ class OriginGuard:
 
 def who(request: Request) -> str:
     """The person behind a request. On loopback that is the one local person."""
-    return PERSON
+    return LOCAL
 
 
 def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> FastAPI:

@@ -147,6 +147,20 @@ CREATE TABLE erasures (
 CREATE INDEX erasures_person ON erasures (person_hash);
 """
 
+AUDIT = """
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, person TEXT NOT NULL,
+    action TEXT NOT NULL,    -- a verb and its object, such as "promote model"
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL,    -- JSON
+    created_at TEXT NOT NULL
+) STRICT;
+CREATE TRIGGER audit_stays BEFORE UPDATE ON audit WHEN new.id <> old.id OR new.action <> old.action OR new.created_at <> old.created_at
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+"""
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -177,3 +191,9 @@ def m003_queue(database: Database) -> None:
 def m004_erasure(database: Database) -> None:
     """What was erased, and which models had learned from it."""
     _run(database, ERASURE)
+
+
+@MIGRATIONS()
+def m005_audit(database: Database) -> None:
+    """The log of what not everybody may do; only a person's name in it can change, when they are erased."""
+    _run(database, AUDIT)

@@ -15,10 +15,11 @@ from typing import Any
 import gradio as gr
 
 from chat_app.events import Blocked, ConfirmationNeeded, Event, Finished, TextDelta, ToolCalled, ToolReturned
-from chat_app.services import PERSON, Services
+from chat_app.services import Services
 from chat_app.turn import resume_turn, run_turn
 from chat_app.ui import frame, messages, times, toasts
 from flywheel.errors import FlywheelError, NotFound
+from flywheel.people import LOCAL as PERSON
 from flywheel.store import CATEGORIES, Conversation, Thumb, ToolCall, Turn
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

@@ -13,11 +13,12 @@ from typing import Any
 
 import gradio as gr
 
-from chat_app.services import PERSON, Services
+from chat_app.services import Services
 from chat_app.turn import tool_context
 from chat_app.ui import forms, frame, messages, times, toasts
 from chat_app.ui.review_draft import CALLS, MAX_CALLS, RIGHT, TEXT, Draft, first_reply, response_of
 from flywheel.errors import FlywheelError, InputError
+from flywheel.people import LOCAL as PERSON
 from flywheel.review import ReviewItem
 from flywheel.store import CATEGORIES, Message
 from flywheel.teacher import suggest

@@ -13,13 +13,14 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from chat_app.services import PERSON, Services
+from chat_app.services import Services
 from chat_app.ui import frame, times, wheel_view
 from chat_app.ui.toasts import refusal, refused, tell
 from flywheel.errors import NotFound
 from flywheel.history import Run
 from flywheel.imports import import_everyday, import_file
 from flywheel.ledger import ImportReport
+from flywheel.people import LOCAL as PERSON
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = PRIVATE | {"queue": False}

@@ -1,0 +1,42 @@
+"""The audit log: who did what that not everybody may do, in the order in which it happened. Nothing here changes or deletes a line.
+
+Knows no handler; who calls it names the action and its subject.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from flywheel.database import Database, dump, now
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line. subject: what it was done to (a model, a turn, a person). detail: small facts; never what people wrote."""
+
+    id: int
+    person: str
+    action: str
+    subject: str
+    detail: dict[str, Any]
+    created_at: str
+
+
+class Audit:
+    """Writes and reads the log."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, person: str, action: str, subject: str = "", **detail: Any) -> None:
+        """Append a line, durably; inside a transaction it stands or falls with it."""
+        self._database.insert(
+            "audit", {"person": person, "action": action, "subject": subject, "detail": dump(detail), "created_at": now()}
+        )
+
+    def entries(self, limit: int = 200) -> list[Entry]:
+        """The newest lines first."""
+        rows = self._database.query("SELECT * FROM audit ORDER BY id DESC LIMIT ?", (limit,))
+        return [Entry(**row | {"detail": json.loads(row["detail"])}) for row in rows]
