@@ -1,4 +1,4 @@
-"""The commands about people and what became of their words: lineage and erase.
+"""The commands about what people said and what became of it: lineage and erase.
 
 Knows how findings are told. What is looked up is `lineage`'s, what is taken out `erase`'s.
 """
@@ -15,8 +15,8 @@ from flywheel.lineage import Lineage
 WORDS = {
     "conversations": "conversations", "turns": "turns", "tool_calls": "tool calls", "ratings": "ratings",
     "reviews": "reviews of their turns", "examples": "examples made of their turns",
-    "names": "places where their name is replaced (reviews, imports, runs and promotions of theirs stay)",
-    "dataset_rows": "rows in kept dataset files", "platform_copies": "copies in the local platform",
+    "names": "places where their name is replaced (reviews, imports, runs, promotions and audit lines of theirs stay)",
+    "people": "account", "sessions": "sign-ins", "dataset_rows": "rows in kept dataset files", "platform_copies": "copies in the local platform",
     "tool_rows": "rows kept by tools (reminders, orders)", "log_lines": "log lines",
 }  # fmt: skip
 

@@ -138,6 +138,15 @@ class Database:
             finally:
                 self._database.conn.execute("PRAGMA busy_timeout=30000")
 
+    def secret(self, name: str) -> bytes:
+        """A random key of this store, made when it is first asked for."""
+        sql = "SELECT value FROM secrets WHERE name = ?"
+        if self.first(sql, (name,)) is None:
+            self.insert("secrets", {"name": name, "value": secrets.token_hex(32)}, ignore=True)
+        found = self.first(sql, (name,))
+        assert found is not None
+        return bytes.fromhex(found["value"])
+
     def query(self, sql: str, parameters: tuple[Any, ...] | Row = ()) -> list[Row]:
         """Rows of a reading statement, as dicts."""
         with self._lock:

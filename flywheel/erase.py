@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -37,11 +36,13 @@ OWNED = {
     "tool_calls": f"turn_id IN ({TURNS})",
     "turns": f"id IN ({TURNS})",
     "conversations": f"id IN ({CONVERSATIONS})",
+    "sessions": "person = ?1",
+    "people": "name = ?1",
 }
 """Table → which rows are theirs, in an order in which they can be deleted."""
 NAMED = (
     ("reviews", "reviewer"), ("examples", "person"), ("examples", "reviewer"), ("imports", "person"), ("runs", "requested_by"),
-    ("promotions", "person"),
+    ("promotions", "person"), ("audit", "person"), ("audit", "subject"),
 )  # fmt: skip
 """Where a name may stand in what stays."""
 GONE = "(SELECT value FROM json_each(?1))"
@@ -187,12 +188,7 @@ class Eraser:
 
     def _hash(self, person: str) -> str:
         """Keyed by a secret of this store, since a name alone could be guessed and tried."""
-        sql = "SELECT value FROM secrets WHERE name = 'erasure_key'"
-        if self._database.first(sql) is None:
-            self._database.insert("secrets", {"name": "erasure_key", "value": secrets.token_hex(32)}, ignore=True)
-        found = self._database.first(sql)
-        assert found is not None
-        return hmac.digest(bytes.fromhex(found["value"]), person.encode("utf-8", "replace"), "sha256").hex()
+        return hmac.digest(self._database.secret("erasure_key"), person.encode("utf-8", "replace"), "sha256").hex()
 
     def _open_tombstone(self, person: str) -> dict[str, Any] | None:
         sql = "SELECT * FROM erasures WHERE person_hash = ? AND finished_at IS NULL"

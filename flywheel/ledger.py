@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -90,13 +89,7 @@ class Ledger:
 
     def _split_key(self) -> bytes:
         """The key of the hash that decides sides: random, made once, so that nobody can aim a row at a side."""
-        sql = "SELECT value FROM secrets WHERE name = 'split_key'"
-        found = self._database.first(sql)
-        if found is None:
-            self._database.insert("secrets", {"name": "split_key", "value": secrets.token_hex(32)}, ignore=True)
-            found = self._database.first(sql)
-            assert found is not None
-        return bytes.fromhex(found["value"])
+        return self._database.secret("split_key")
 
     def _ensure_group(self, group_id: str, source: Source, question_key: str) -> None:
         """Decide the group's side unless that happened before."""

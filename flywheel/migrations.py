@@ -161,6 +161,31 @@ CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
 
+PEOPLE = """
+CREATE TABLE people (
+    name TEXT PRIMARY KEY,      -- as it stands with ratings and reviews
+    display_name TEXT NOT NULL,
+    roles TEXT NOT NULL,        -- JSON
+    password_hash TEXT,         -- argon2; NULL: signs in at the identity provider only
+    one_time INTEGER NOT NULL,  -- 1: the password was chosen by somebody else, and is good for choosing one's own
+    subject TEXT UNIQUE,        -- issuer and sub of the identity provider's account
+    disabled INTEGER NOT NULL, created_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE sessions (
+    token_hash TEXT PRIMARY KEY, person TEXT NOT NULL REFERENCES people (name) ON DELETE CASCADE,
+    browser TEXT NOT NULL, created_at TEXT NOT NULL, last_seen TEXT NOT NULL, expires_at TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_person ON sessions (person);
+
+CREATE TABLE failed_sign_ins (
+    who TEXT NOT NULL,          -- a keyed hash of the name that was typed, or of the address that it came from
+    failed_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX failed_sign_ins_who ON failed_sign_ins (who, failed_at);
+CREATE INDEX audit_subject ON audit (subject, person);
+"""
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -197,3 +222,9 @@ def m004_erasure(database: Database) -> None:
 def m005_audit(database: Database) -> None:
     """The log of what not everybody may do; only a person's name in it can change, when they are erased."""
     _run(database, AUDIT)
+
+
+@MIGRATIONS()
+def m006_people(database: Database) -> None:
+    """People with their roles, where they are signed in, and the tries that failed."""
+    _run(database, PEOPLE)
