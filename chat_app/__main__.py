@@ -21,7 +21,8 @@ quiet_libraries()  # before anything below imports the libraries
 import uvicorn  # noqa: E402
 from filelock import FileLock, Timeout  # noqa: E402
 
-from flywheel.errors import Conflict, FlywheelError  # noqa: E402
+from flywheel.errors import Conflict, FlywheelError, InputError  # noqa: E402
+from flywheel.people import People  # noqa: E402
 from flywheel.platform import Supervisor, ensure_platform  # noqa: E402
 from flywheel.promote import Registry  # noqa: E402
 from flywheel.runs import Wheel  # noqa: E402
@@ -48,6 +49,15 @@ def claim_port(settings: Settings) -> socket.socket:
         message = f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; stop what uses it or set CHAT_PORT"
         raise Conflict(message) from error
     return listener
+
+
+def refuse_without_people(settings: Settings, people: People) -> None:
+    """Where others can reach the app, somebody must be able to sign in. Raises InputError with the command to type."""
+    if not people.any():
+        how = "add the first person with `flywheel people add NAME --role developer`, or set OIDC_ISSUER"
+        raise InputError(f"{settings.address} can be reached by others, and nobody could sign in: {how}")
+    if not settings.secure_cookies:
+        say(f"Warning: {settings.address} is not encrypted: passwords can be read on the way. Put a proxy with https before it.")
 
 
 def stop_in_order() -> None:
@@ -92,15 +102,17 @@ def serve(settings: Settings, stack: ExitStack) -> None:
     """Start everything and answer until a signal comes."""
     listener = claim_port(settings)
     stack.callback(listener.close)
-    address = f"http://{settings.host}:{settings.port}"
+    store = Store(settings.flywheel.store_path)
+    stack.callback(store.close)
+    if settings.needs_people:
+        refuse_without_people(settings, People(store.database))
+    address = settings.address
     say(f"Flywheel Chat: {address}")
     named, supervisor = ensure_platform(settings.flywheel, log=say)
     settings = replace(settings, flywheel=named)
     if supervisor is not None:
         stack.callback(supervisor.stop)
         say("Loading: web pages, local platform (model, trainer, evaluator) …")
-    store = Store(settings.flywheel.store_path)
-    stack.callback(store.close)
     Registry(store.database).begin(settings.flywheel.base_model)
     wheel = Wheel(settings.flywheel, store)
     wheel.launch()
@@ -118,7 +130,9 @@ def serve(settings: Settings, stack: ExitStack) -> None:
         return {"web": True, "model": ready, "loading": [] if ready else ["local platform"]}
 
     app = create_app(services, status)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
+    behind_proxy = settings.public_url is not None  # then the proxy on this machine says where a request comes from
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, proxy_headers=behind_proxy)
+    server = uvicorn.Server(config)
     if supervisor is None:
         say(f"Ready. Services: {settings.flywheel.nemo_url}")
     else:

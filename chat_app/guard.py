@@ -1,28 +1,48 @@
-"""The guard inside every handler: who is asking, and whether they may. A page's mount asks too; neither trusts the other.
+"""The guard inside every handler: who is asking, and whether they may. A page's door asks too; neither trusts the other.
 
-Knows people and roles; knows nothing of how somebody signed in.
+Knows people and roles; how somebody signed in, the reception knows, which every request carries with it.
 """
 
 from __future__ import annotations
 
-import gradio as gr
+from typing import cast
 
+import gradio as gr
+from starlette.requests import HTTPConnection
+
+from chat_app.reception import Reception
 from chat_app.ui import toasts
-from flywheel.people import LOCAL, LOCAL_PERSON, Person, Role
+from flywheel.people import Person, Role
 
 WORDS: dict[Role, str] = {"end_user": "chat", "reviewer": "review", "developer": "train and promote"}
+ENDED = "Your sign-in has ended; reload the page and sign in again."
 
 
 def person(request: gr.Request, role: Role) -> Person:
     """Who sent the request. Raises a refusal where they are not signed in or lack the role."""
     found = signed_in(request)
     if found is None:
-        raise toasts.refusal("Your sign-in has ended; reload the page and sign in again.")
+        raise toasts.refusal(ENDED)
     if not found.may(role):
         raise toasts.refusal(f"Your account may not {WORDS[role]}.")
     return found
 
 
 def signed_in(request: gr.Request) -> Person | None:
-    """The person of this request, or None."""
-    return LOCAL_PERSON if request.username == LOCAL else None
+    """The person of this request as the store knows them now, or None."""
+    connection = request.request
+    if connection is None:
+        return None
+    found = reception(connection).person(connection)
+    return found if found is not None and found.name == request.username else None
+
+
+def display_name(request: gr.Request) -> str:
+    """What they call themselves; nothing for nobody and for the local person."""
+    session = reception(request.request).session(request.request) if request.request is not None else None
+    return "" if session is None else session.display_name
+
+
+def reception(connection: HTTPConnection) -> Reception:
+    """The app's reception, which its doorkeeper gave the request to carry."""
+    return cast(Reception, connection.state.reception)

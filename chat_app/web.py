@@ -20,11 +20,19 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chat_app import oidc, sign_in
+from chat_app.doorkeeper import DOORS, Doorkeeper
+from chat_app.reception import Reception
 from chat_app.services import Services
-from chat_app.ui import chat, frame, review, wheel
-from flywheel.people import LOCAL
+from chat_app.ui import chat, frame, people, review, wheel
 
-PAGES: dict[str, Callable[[Services], gr.Blocks]] = {"/chat": chat.build, "/review": review.build, "/wheel": wheel.build}
+PAGES: dict[str, Callable[[Services], gr.Blocks]] = {
+    "/chat": chat.build,
+    "/review": review.build,
+    "/wheel": wheel.build,
+    "/people": people.build,
+}
+"""Each behind its door (`doorkeeper.DOORS`), with a mount and a queue of its own."""
 
 READING_SECONDS = 0.2
 """In which a browser surely has read what was sent to it; longer on a slow line, where a click may still get lost."""
@@ -36,7 +44,8 @@ HEADERS = {
     b"worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'",
     b"x-frame-options": b"DENY",
     b"x-content-type-options": b"nosniff",
-    b"referrer-policy": b"no-referrer",
+    # with no-referrer, a browser would hide its own page's origin from the guard when a form is posted
+    b"referrer-policy": b"same-origin",
 }
 
 
@@ -96,11 +105,6 @@ class OriginGuard:
         await self._app(scope, receive, send)
 
 
-def who(request: Request) -> str:
-    """The person behind a request. On loopback that is the one local person."""
-    return LOCAL
-
-
 def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> FastAPI:
     """The whole web app. `status` says what is ready and what is still loading; it is served at /healthz."""
 
@@ -111,17 +115,20 @@ def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> Fast
         await services.rails.aclose()
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    origins = services.settings.origins
-    hosts = [origin.removeprefix("http://").rsplit(":", 1)[0] for origin in origins]
+    settings, reception = services.settings, Reception(services.settings, services.store.database)
     app.add_middleware(EventsAfterClosing)
+    app.add_middleware(Doorkeeper, reception=reception)
+    origins = settings.origins
     app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_credentials=True, allow_methods=["GET", "POST"])
     app.add_middleware(OriginGuard, allowed=origins)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)  # a foreign name that resolves to loopback is refused
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.hosts))  # a foreign name for this machine is refused
     app.add_middleware(SecurityHeaders)
 
     @app.api_route("/", methods=["GET", "HEAD"])
-    def home() -> RedirectResponse:
-        return RedirectResponse("/chat/")
+    def home(request: Request) -> RedirectResponse:
+        person = reception.person(request)
+        doors = [door for door, role in DOORS.items() if person is not None and person.may(role)]
+        return RedirectResponse(f"{doors[0] if doors else '/chat'}/")
 
     @app.api_route("/healthz", methods=["GET", "HEAD"])
     def health() -> JSONResponse:
@@ -131,13 +138,22 @@ def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> Fast
     def icon() -> Response:
         return Response(frame.FAVICON, media_type="image/svg+xml")
 
+    app.include_router(sign_in.routes(reception))
+    if settings.provider is not None:
+        app.router.routes.extend(oidc.routes(reception, settings.provider))
     for path, build in PAGES.items():
-        mount(app, build(services), path)
+        mount(app, build(services), path, reception)
     return app
 
 
-def mount(app: FastAPI, page: gr.Blocks, path: str) -> None:
+def mount(app: FastAPI, page: gr.Blocks, path: str, reception: Reception) -> None:
     """Put one page under its path with its guard, and without anything that stores or shares."""
+
+    def who(request: Request) -> str | None:
+        person = reception.person(request)
+        return person.name if person is not None and person.may(DOORS[path]) else None
+
+    settings = reception.settings
     page.max_threads = 256  # before queue(): a mounted app otherwise runs at most 40 events at once
     page.queue(default_concurrency_limit=16, max_size=256, api_open=False)
     gr.mount_gradio_app(
@@ -145,6 +161,7 @@ def mount(app: FastAPI, page: gr.Blocks, path: str) -> None:
         page,
         path=path,
         auth_dependency=who,
+        root_path=None if settings.private else f"{settings.address}{path}",  # not what a request's headers say
         show_error=False,
         footer_links=[],
         run_history=False,

@@ -1,4 +1,4 @@
-"""The audit log: who did what that not everybody may do, in the order in which it happened. Nothing here changes or deletes a line.
+"""The audit log: who did what that not everybody may do, in the order in which it happened. Nothing here changes a line.
 
 Knows no handler; who calls it names the action and its subject.
 """
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from flywheel.database import Database, dump, now
-
 
 READING = "read turn"
 

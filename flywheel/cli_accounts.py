@@ -1,7 +1,7 @@
 """The commands about who may do what: people and the audit log.
 
-Knows how a password is asked for and how accounts are listed. The rules are `people`'s. Whoever may type here owns the state folder
-and so may do everything; a password is never an argument, where other people of the machine could read it.
+Knows how a password is asked for and how accounts are listed. The rules are `people`'s. Whoever may type here owns the state
+folder and so may do everything; a password is never an argument, where other people of the machine could read it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flywheel.errors import InputError
 from flywheel.people import ROLES, Account, People, Role
 
 BY = "command line"
-stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking for it.")
+stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input, not the terminal.")
 MISSING = (
     "Nobody has the developer role yet, so nobody can train, promote or manage people on the pages; this command line can.\n"
     "Give it with `flywheel people role NAME developer`."
@@ -60,7 +60,7 @@ def add(output: Output, name: str, roles: tuple[Role, ...], password_stdin: bool
         account = found.add(name, roles or ("end_user",), _password(password_stdin), by=BY)
         if first:
             output.note("From now on everybody must sign in; what was said before stays with the person 'local'.")
-        if not found.has_developer():
+        if not found.developers():
             output.note(MISSING)
     output.result(account_object(account), f"{account.name} may sign in now, as {_roles(account)}.")
 
@@ -94,7 +94,7 @@ def role(output: Output, name: str, roles: tuple[Role, ...]) -> None:
         account = found.set_roles(name, roles, by=BY)
         if account.provider:
             output.note("The identity provider's own word replaces this when they sign in next.")
-        if not found.has_developer():
+        if not found.developers():
             output.note(MISSING)
     output.result(account_object(account), f"{account.name} is now {_roles(account)}.")
 
@@ -110,7 +110,7 @@ def disable(output: Output, name: str) -> None:
     """
     with opened_people() as found:
         found.disable(name, by=BY)
-        if not found.has_developer():
+        if not found.developers():
             output.note(MISSING)
         account = found.find(name)
     output.result(account_object(account), f"{account.name} is disabled and signed out everywhere.")
@@ -172,7 +172,7 @@ def audit(output: Output, limit: int) -> None:
     """
     with opened_state() as (_, store):
         entries = Audit(store.database).entries(limit)
-    lines = [f"{entry.created_at[:19]}Z  {entry.person}: {entry.action} {entry.subject} {entry.told()}".rstrip() for entry in entries]
+    lines = [f"{one.created_at[:19]}Z  {one.person}: {one.action} {one.subject} {one.told()}".rstrip() for one in entries]
     output.result({"audit": [asdict(entry) for entry in entries]}, "\n".join(lines) or "The audit log is empty.")
 
 

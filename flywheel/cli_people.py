@@ -16,7 +16,8 @@ WORDS = {
     "conversations": "conversations", "turns": "turns", "tool_calls": "tool calls", "ratings": "ratings",
     "reviews": "reviews of their turns", "examples": "examples made of their turns",
     "names": "places where their name is replaced (reviews, imports, runs, promotions and audit lines of theirs stay)",
-    "people": "account", "sessions": "sign-ins", "dataset_rows": "rows in kept dataset files", "platform_copies": "copies in the local platform",
+    "people": "account", "sessions": "sign-ins",
+    "dataset_rows": "rows in kept dataset files", "platform_copies": "copies in the local platform",
     "tool_rows": "rows kept by tools (reminders, orders)", "log_lines": "log lines",
 }  # fmt: skip
 

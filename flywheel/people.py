@@ -90,9 +90,9 @@ class People:
             raise NotFound(f"there is no person {name!r}; `flywheel people list` names them")
         return _account(row)
 
-    def has_developer(self) -> bool:
-        """Whether somebody can train, promote and manage people on the pages."""
-        return any(account.roles >= {"developer"} and not account.disabled for account in self.all())
+    def developers(self) -> list[Account]:
+        """Those who can train, promote and manage people on the pages."""
+        return [account for account in self.all() if "developer" in account.roles and not account.disabled]
 
     # passwords -------------------------------------------------------------------------------------------------------
 

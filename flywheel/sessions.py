@@ -60,24 +60,27 @@ class Sessions:
     # signing in ------------------------------------------------------------------------------------------------------
 
     def sign_in(self, name: str, password: str, *, address: str, browser: str) -> str:
-        """The token of a new session. Raises InputError where name or password is wrong, Conflict after too many tries.
+        """The token of a new session. Raises as `checked`."""
+        return self.begin(self.checked(name, password, address=address), browser)
+
+    def checked(self, name: str, password: str, *, address: str) -> Account:
+        """Whose password this is. Raises InputError where name or password is wrong, Conflict after too many tries.
 
         A try counts as failed before it is looked at, so that many at once count too.
         """
         name, moment = name.strip().lower()[:200], now()
-        who = {self._hash(f"name {name}"): NAME_TRIES, self._hash(f"address {_network(address)}"): ADDRESS_TRIES}
+        by_name, by_address = self._hash(f"name {name}"), self._hash(f"address {_network(address)}")
         with self._database.transaction():
-            self._refuse_guessing(who)
-            self._database.insert_many("failed_sign_ins", [{"who": one, "failed_at": moment} for one in who])
+            self._refuse_guessing({by_name: NAME_TRIES, by_address: ADDRESS_TRIES})
+            self._database.insert_many("failed_sign_ins", [{"who": who, "failed_at": moment} for who in (by_name, by_address)])
         account = self._people.verified(name, password)
         if account is None:
-            self._note_lock(name, *who)
+            self._note_lock(name, by_name)
             raise InputError(WRONG)
-        by_name, by_address = who
         with self._database.transaction():
             self._database.execute("DELETE FROM failed_sign_ins WHERE who = ?", (by_name,))
             self._database.execute("DELETE FROM failed_sign_ins WHERE who = ? AND failed_at = ?", (by_address, moment))
-            return self.begin(account, browser)
+        return account
 
     def begin(self, account: Account, browser: str) -> str:
         """The token of a new session for somebody who has shown who they are."""
@@ -103,7 +106,7 @@ class Sessions:
                 minutes = int((datetime.fromisoformat(full["failed_at"]) - since).total_seconds() // 60) + 1
                 raise Conflict(f"Too many failed tries. Try again in {minutes} minute{'' if minutes == 1 else 's'}.")
 
-    def _note_lock(self, name: str, by_name: str, by_address: str) -> None:
+    def _note_lock(self, name: str, by_name: str) -> None:
         """Say in the audit log that somebody's name is locked, once."""
         found = self._database.query("SELECT 1 FROM failed_sign_ins WHERE who = ?", (by_name,))
         if len(found) == NAME_TRIES and self._database.first("SELECT 1 FROM people WHERE name = ?", (name,)):

@@ -1,4 +1,7 @@
-"""What all pages share: the look, and the row of tabs that leads from one to the other. Knows no page's content."""
+"""What all pages share: the look, and the row of tabs that leads from one to the other; each person sees those that are theirs.
+
+Knows no page's content.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,17 @@ import html
 from pathlib import Path
 
 import gradio as gr
+from gradio.context import Context
 
-TABS = (("Chat", "/chat/"), ("Review", "/review/"), ("Wheel", "/wheel/"))
+from chat_app import guard
+from flywheel.people import LOCAL, Person, Role
+
+TABS: tuple[tuple[str, str, Role], ...] = (
+    ("Chat", "/chat/", "end_user"),
+    ("Review", "/review/", "reviewer"),
+    ("Wheel", "/wheel/", "developer"),
+    ("People", "/people/", "developer"),
+)
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 THEME = gr.themes.Default(
@@ -42,16 +54,36 @@ WHEEL_ICON = (
     '<path d="M20 12a8 8 0 1 1-2.6-5.9"/><path d="M20.5 3.5v4h-4"/></svg>'
 )
 
+LOCAL_LINE = "<span>One local person: no sign-in on this machine</span>"
+
 FAVICON = WHEEL_ICON.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ').replace("currentColor", "#0f766e")
 
 
-def header(current: str) -> gr.HTML:
-    """The row of tabs; `current` is the name of the page that shows it."""
+def header(current: str) -> None:
+    """The row of tabs, filled for whoever opens the page; `current` is the name of the page that shows it."""
+    shown = gr.HTML(bar(current, None, ""), padding=False)
+
+    def fill(request: gr.Request) -> str:
+        return bar(current, guard.signed_in(request), guard.display_name(request))
+
+    blocks = Context.root_block
+    assert blocks is not None, "a header stands in a page"
+    blocks.load(fill, None, shown, api_visibility="private", show_progress="hidden", queue=False)
+
+
+def bar(current: str, person: Person | None, display_name: str) -> str:
+    """The row's HTML; for nobody without tabs."""
     links = "".join(
-        f'<a href="{path}"{" aria-current=page" if name == current else ""}>{html.escape(name)}</a>' for name, path in TABS
+        f'<a href="{path}"{" aria-current=page" if name == current else ""}>{html.escape(name)}</a>'
+        for name, path, role in TABS
+        if person is not None and person.may(role)
     )
     brand = f'<span class="brand">{WHEEL_ICON}Flywheel Chat</span>'
-    who = '<span class="who" title="On this machine\'s own address there is no sign-in.">This machine · all roles</span>'
-    return gr.HTML(
-        f'<header id="top" class="on-{current.lower()}">{brand}<nav aria-label="Pages">{links}</nav>{who}</header>', padding=False
-    )
+    who = "" if person is None else LOCAL_LINE if person.name == LOCAL else _account(display_name)
+    nav = f'<nav aria-label="Pages">{links}</nav>'
+    return f'<header id="top" class="on-{current.lower()}">{brand}{nav}<div class="who">{who}</div></header>'
+
+
+def _account(display_name: str) -> str:
+    out = '<form method="post" action="/sign-out"><button>Sign out</button></form>'
+    return f'<a href="/account">{html.escape(display_name)}</a>{out}'

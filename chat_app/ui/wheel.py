@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from chat_app import guard
 from chat_app.services import Services
 from chat_app.ui import frame, times, wheel_view
 from chat_app.ui.toasts import refusal, refused, tell
@@ -20,7 +21,6 @@ from flywheel.errors import NotFound
 from flywheel.history import Run
 from flywheel.imports import import_everyday, import_file
 from flywheel.ledger import ImportReport
-from flywheel.people import LOCAL as PERSON
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = PRIVATE | {"queue": False}
@@ -85,76 +85,94 @@ class WheelPage:
         """Everything."""
         return (*self.progress(run_id), *self.still(run_id))
 
+    def load(self, request: gr.Request) -> tuple[Any, ...]:
+        """Open the page."""
+        guard.person(request, "developer")
+        return self.whole()
+
+    def choose(self, run_id: str | None, request: gr.Request) -> tuple[Any, ...]:
+        """Look at another run."""
+        guard.person(request, "developer")
+        return self.whole(run_id)
+
     def served_line(self) -> str:
         """Which model serves, and for how long."""
         served = self.services.registry.served()
         name = html.escape(served.model)
         return f'<p>Serving: <b id="served">{name}</b> <span class="muted">· live {times.age(served.since)}</span></p>'
 
-    def tick(self, run_id: str | None) -> tuple[Any, ...]:
+    def tick(self, run_id: str | None, request: gr.Request) -> tuple[Any, ...]:
         """One look at the run; the tables are rebuilt only when it has ended."""
+        guard.person(request, "developer")
         moving = self.progress(run_id)
         ended = self.services.records.active() is None
         return (*moving, *(self.still(run_id) if ended else [gr.skip()] * 7))
 
     # actions ---------------------------------------------------------------------------------------------------------
 
-    def train(self) -> tuple[Any, ...]:
+    def train(self, request: gr.Request) -> tuple[Any, ...]:
         """Start a run."""
-        run = refused(lambda: self.services.wheel.start(PERSON))
+        person = guard.person(request, "developer").name
+        run = refused(lambda: self.services.wheel.start(person))
         tell(f"{run.id} has begun.")
         return self.whole(run.id)
 
-    def cancel(self, run_id: str | None) -> tuple[Any, ...]:
+    def cancel(self, run_id: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Stop the run that is going on."""
+        person = guard.person(request, "developer").name
         active = self.services.records.active()
         if active is not None:
-            refused(lambda: self.services.wheel.cancel(active.id, PERSON))
+            refused(lambda: self.services.wheel.cancel(active.id, person))
         return self.whole(run_id)
 
-    def promote(self, run_id: str | None, reason: str) -> tuple[Any, ...]:
+    def promote(self, run_id: str | None, reason: str, request: gr.Request) -> tuple[Any, ...]:
         """A developer promotes a candidate that the gate did not pass."""
+        person = guard.person(request, "developer").name
         run = self.run(run_id)
         if run is None or run.candidate is None:
             raise refusal("This run has no candidate.")
         candidate = run.candidate
         if not (reason or "").strip():
             raise refusal("Say why: promoting against the gate needs a reason.")
-        refused(lambda: self.services.wheel.promote(candidate, person=PERSON, reason=reason.strip()))
+        refused(lambda: self.services.wheel.promote(candidate, person=person, reason=reason.strip()))
         tell(f"{candidate} serves now.")
         return self.whole(run_id)
 
-    def reject(self, run_id: str | None, reason: str) -> tuple[Any, ...]:
+    def reject(self, run_id: str | None, reason: str, request: gr.Request) -> tuple[Any, ...]:
         """A developer sets a candidate aside."""
+        person = guard.person(request, "developer").name
         run = self.run(run_id)
         if run is None or run.candidate is None:
             raise refusal("This run has no candidate.")
         candidate = run.candidate
         refused(
-            lambda: self.services.registry.reject(candidate, person=PERSON, reason=(reason or "").strip() or "no reason given")
+            lambda: self.services.registry.reject(candidate, person=person, reason=(reason or "").strip() or "no reason given")
         )
         return self.whole(run_id)
 
-    def roll_back(self, run_id: str | None) -> tuple[Any, ...]:
+    def roll_back(self, run_id: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Let the model serve that served before."""
-        model = refused(lambda: self.services.registry.roll_back(person=PERSON, reason="rolled back on the Wheel page"))
+        person = guard.person(request, "developer").name
+        model = refused(lambda: self.services.registry.roll_back(person=person, reason="rolled back on the Wheel page"))
         tell(f"{model} serves again.")
         return self.whole(run_id)
 
-    async def import_upload(self, path: str | None) -> tuple[Any, ...]:
+    async def import_upload(self, path: str | None, request: gr.Request) -> tuple[Any, ...]:
         """Take in a file that the person chose."""
+        person = guard.person(request, "developer").name
         if not path:
             return gr.skip(), gr.skip()
         file = Path(path)
         try:
-            report = await asyncio.to_thread(refused, lambda: import_file(self.services.ledger, file, person=PERSON))
+            report = await asyncio.to_thread(refused, lambda: import_file(self.services.ledger, file, person=person))
         finally:
             file.unlink(missing_ok=True)  # the copy that Gradio made; what people said is kept in the state folder only
         return report_text(report), wheel_view.stock(self.services.ledger.counts())
 
-    async def import_starter(self) -> tuple[Any, ...]:
+    async def import_starter(self, request: gr.Request) -> tuple[Any, ...]:
         """Take in the questions that come with the chat."""
-        report = await asyncio.to_thread(refused, lambda: import_everyday(self.services.ledger, person=PERSON))
+        person = guard.person(request, "developer").name
+        report = await asyncio.to_thread(refused, lambda: import_everyday(self.services.ledger, person=person))
         return report_text(report), wheel_view.stock(self.services.ledger.counts())
 
 
@@ -227,14 +245,14 @@ def build(services: Services) -> gr.Blocks:
         moving = [headline, stages, loss, scores, verdict, decision, train, cancel, served, timer]
         resting = [stock, dataset, examples, runs, models, moves, chosen]
         everything = [*moving, *resting]
-        blocks.load(page.whole, None, everything, **QUICK)
+        blocks.load(page.load, None, everything, **QUICK)
         timer.tick(page.tick, chosen, everything, **QUICK)
         train.click(page.train, None, everything, **PRIVATE)
         cancel.click(page.cancel, chosen, everything, **PRIVATE)
         back.click(page.roll_back, chosen, everything, **PRIVATE)
         promote.click(page.promote, [chosen, reason], everything, **PRIVATE)
         reject.click(page.reject, [chosen, reason], everything, **PRIVATE)
-        chosen.input(page.whole, chosen, everything, **QUICK)
+        chosen.input(page.choose, chosen, everything, **QUICK)
         upload.upload(page.import_upload, upload, [report, stock], **SLOW)
         starter.click(page.import_starter, None, [report, stock], **SLOW)
     return blocks
