@@ -26,9 +26,11 @@ OPEN = ("/", "/healthz", "/favicon.ico", "/sign-in", "/sign-in/oidc", "/sign-in/
 ACCOUNT = ("/account", "/sign-out-everywhere")
 """For whoever is signed in, with a password that must be changed too."""
 
-NEEDED = ("", "config", "theme.css", "gradio_api/startup-events", "gradio_api/app_id")
-NEEDED_FOLDERS = ("assets/", "static/", "svelte/")
-EVENTS = ("gradio_api/queue/join", "gradio_api/queue/data", "gradio_api/cancel", "gradio_api/heartbeat/")
+NEEDED = ("", "config", "theme.css", "gradio_api/app_id")
+NEEDED_FOLDERS = ("assets/", "static/")
+EVENTS = (
+    "gradio_api/run/predict", "gradio_api/queue/join", "gradio_api/queue/data", "gradio_api/cancel", "gradio_api/heartbeat/",
+)  # fmt: skip
 FILES = {"/wheel": ("gradio_api/upload", "gradio_api/upload_progress")}
 """Beyond that, which pages take files. None gives any out."""
 
@@ -91,7 +93,7 @@ class Doorkeeper:
         Gradio knows a page by a number that the page makes up itself; the first person to use one keeps it.
         """
         path = request.scope["path"].partition("/gradio_api/")[2]
-        if not path.startswith(("queue/", "cancel", "heartbeat/")):
+        if not path.startswith(("run/", "queue/", "cancel", "heartbeat/")):
             return receive, None
         if path.startswith("heartbeat/"):
             tab: Any = path.removeprefix("heartbeat/")

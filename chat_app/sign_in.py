@@ -19,7 +19,7 @@ from flywheel.errors import Conflict, FlywheelError, InputError
 from flywheel.sessions import WRONG, Session
 
 HASHES_AT_ONCE, HASHES_WAITING = 2, 40
-"""A password's check takes 64 MiB and most of a core for a moment, by intention."""
+"""A password's check takes 46 MiB and a core for a moment, by intention."""
 BUSY = "Many people are signing in right now. Try again in a minute."
 LONGEST_FORM = 20_000
 HOME = "/"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 import httpx
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 Reply = tuple[int, Any]
 
@@ -149,12 +154,13 @@ class ScriptedServices:
     def __init__(self) -> None:
         self.heard: list[str] = []
         self._script: dict[str, Callable[[Message], Reply]] = {}
+        self._forms: dict[str, Callable[[dict[str, str], Message], Reply]] = {}
         services = self
 
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, value = services._reply(self.command, self.path, self.headers)
+                sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, value = services._reply(self.command, self.path, self.headers, sent)
                 body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "text/html" if isinstance(value, str) else "application/json")
@@ -182,14 +188,73 @@ class ScriptedServices:
         """Answer this request (`METHOD /path`) so from now on; a reply may be made from the headers."""
         self._script[request] = reply if callable(reply) else lambda _: reply
 
-    def _reply(self, method: str, target: str, headers: Message) -> Reply:
+    def on_form(self, request: str, reply: Callable[[dict[str, str], Message], Reply]) -> None:
+        """Make the reply to this request from the form that was posted, and the headers."""
+        self._forms[request] = reply
+
+    def _reply(self, method: str, target: str, headers: Message, sent: bytes) -> Reply:
         address = urlsplit(target)
         request = f"{method} {address.path}"
         self.heard.append(request)
         if "page=2" in address.query.split("&"):
             return 200, {"data": []}
+        if request in self._forms:
+            return self._forms[request](dict(parse_qsl(sent.decode())), headers)
         reply = self._script.get(request)
         return reply(headers) if reply else (404, {"detail": f"nothing at {request}"})
+
+
+class OpenIdProvider:
+    """An identity provider on loopback: whoever comes is `claims`, without a question. Checks what a careful one checks.
+
+    `wrong` replaces claims in the next tokens; `foreign_key` signs them with a key that is nobody's. Use as a context manager.
+    """
+
+    CLIENT = ("flywheel", "a client's secret")
+
+    def __init__(self) -> None:
+        self.claims: dict[str, Any] = {"sub": "u-17", "name": "Ann Miller", "roles": ["end_user"]}
+        self.wrong: dict[str, Any] = {}
+        self.foreign_key = False
+        self._codes: dict[str, dict[str, str]] = {}
+        self._keys = [ECKey.generate_key("P-256", {"kid": "k1", "alg": "ES256", "use": "sig"}) for _ in range(2)]
+        self._services = ScriptedServices()
+        self.issuer = self._services.url
+        authorize, token, jwks = (f"{self.issuer}/{name}" for name in ("authorize", "token", "jwks"))
+        self._services.on("GET /.well-known/openid-configuration", (200, {
+            "issuer": self.issuer, "authorization_endpoint": authorize, "token_endpoint": token, "jwks_uri": jwks,
+            "id_token_signing_alg_values_supported": ["ES256"],
+        }))  # fmt: skip
+        self._services.on("GET /jwks", (200, {"keys": [self._keys[0].as_dict(private=False)]}))
+        self._services.on_form("POST /token", self._token)
+
+    def __enter__(self) -> OpenIdProvider:
+        self._services.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._services.__exit__()
+
+    def authorize(self, address: str) -> str:
+        """Where the provider sends a browser back that was sent to it with this address."""
+        asked = dict(parse_qsl(urlsplit(address).query))
+        assert asked["client_id"] == self.CLIENT[0] and asked["response_type"] == "code" and "openid" in asked["scope"].split()
+        assert asked["code_challenge_method"] == "S256" and asked["nonce"] and asked["state"]
+        code = f"code-{len(self._codes)}"
+        self._codes[code] = asked
+        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
+
+    def _token(self, form: dict[str, str], headers: Message) -> Reply:
+        asked = self._codes.pop(form.get("code", ""), None)
+        basic = "Basic " + base64.b64encode(":".join(map(quote_plus, self.CLIENT)).encode()).decode()
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).decode().rstrip("=")
+        good = asked is not None and asked["code_challenge"] == challenge and asked["redirect_uri"] == form["redirect_uri"]
+        if asked is None or not good or headers["Authorization"] not in (basic, basic.replace("+", "%20")):
+            return 400, {"error": "invalid_grant"}
+        now = int(time.time())
+        claims = {"iss": self.issuer, "aud": self.CLIENT[0], "iat": now, "exp": now + 300, "nonce": asked["nonce"]}
+        signed = jwt.encode({"alg": "ES256", "kid": "k1"}, claims | self.claims | self.wrong, self._keys[self.foreign_key])
+        return 200, {"access_token": "opaque", "token_type": "Bearer", "expires_in": 300, "id_token": signed}
 
 
 class OpenMeteo(httpx.BaseTransport):
