@@ -47,6 +47,9 @@ class IdentityProvider:
             return None
         if missing:
             raise InputError(f"{' and '.join(missing)} not set: set all of {', '.join(names)}, or none")
+        parts = urlsplit(given[0])
+        if parts.scheme != "https" and not _loopback(parts.hostname or ""):
+            raise InputError(f"OIDC_ISSUER is {given[0]!r}: an issuer has an https address")
         return cls(*given, roles_claim=os.environ.get("OIDC_ROLES_CLAIM") or "roles")
 
 
@@ -100,10 +103,7 @@ class Settings:
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the app."""
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return _loopback(self.host)
 
     @property
     def home(self) -> Path:
@@ -146,13 +146,21 @@ class Settings:
         return tuple(dict.fromkeys((*named, "127.0.0.1", "localhost")))
 
 
+def _loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _public_url() -> str | None:
     """CHAT_PUBLIC_URL as a browser writes an origin. Raises InputError."""
     given = os.environ.get("CHAT_PUBLIC_URL")
     if not given:
         return None
     parts = urlsplit(given.lower())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+    more = parts.path.strip("/") or parts.query or parts.fragment or parts.username
+    if parts.scheme not in ("http", "https") or not parts.hostname or more:
         raise InputError(f"CHAT_PUBLIC_URL is {given!r}: give scheme and name only, such as https://chat.example.org")
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port not in (None, usual) else "")
+    usual = {"http": ":80", "https": ":443"}[parts.scheme]
+    return f"{parts.scheme}://{parts.netloc.removesuffix(usual)}"

@@ -25,7 +25,7 @@ from tests.flywheel.feedback import finished_turn, saying
 POLICY = {
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
 }
 
 
@@ -79,8 +79,11 @@ def test_a_page_holds_nothing_from_elsewhere(client: httpx.Client, page: str) ->
 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_handler_is_on_offer_as_an_api(client: httpx.Client, page: str) -> None:
-    found = client.get(f"{page}/gradio_api/info").json()
-    assert found == {"named_endpoints": {}, "unnamed_endpoints": {}}
+    assert client.get(f"{page}/gradio_api/info").status_code == 404
+    assert {event["api_visibility"] for event in client.get(f"{page}/config").json()["dependencies"]} <= {
+        "private",
+        "undocumented",
+    }
 
 
 # who may ask ---------------------------------------------------------------------------------------------------------
@@ -191,10 +194,15 @@ def refused(home: Path, **settings: str) -> str:
     return said.partition("Error: ")[2].strip()
 
 
-def test_it_does_not_listen_to_the_world(tmp_path: Path) -> None:
-    said = refused(tmp_path, CHAT_HOST="0.0.0.0")
-    assert said == (
-        "CHAT_HOST is '0.0.0.0': there is no sign-in yet, so the app serves this machine only; use 127.0.0.1 and a tunnel"
+@pytest.mark.parametrize(
+    "settings",
+    [{"CHAT_HOST": "0.0.0.0", "CHAT_PUBLIC_URL": "http://chat.example.org"}, {"CHAT_PUBLIC_URL": "https://chat.example.org"}],
+    ids=["host", "proxy"],
+)
+def test_others_are_not_served_while_nobody_could_sign_in(tmp_path: Path, settings: dict[str, str]) -> None:
+    assert refused(tmp_path, CHAT_PORT=str(free_port()), **settings).endswith(
+        "://chat.example.org can be reached by others, and nobody could sign in: "
+        "add the first person with `flywheel people add NAME --role developer`, or set OIDC_ISSUER"
     )
 
 
