@@ -161,6 +161,14 @@ CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
 
+CHAT = """
+-- by its person, who sees it no more
+ALTER TABLE conversations ADD COLUMN deleted_at TEXT;
+-- retried | edited | undone: no longer part of the conversation
+ALTER TABLE turns ADD COLUMN set_aside TEXT;
+CREATE INDEX turns_conversation ON turns (conversation_id, created_at) WHERE set_aside IS NULL;
+"""
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -197,3 +205,9 @@ def m004_erasure(database: Database) -> None:
 def m005_audit(database: Database) -> None:
     """The log of what not everybody may do; only a person's name in it can change, when they are erased."""
     _run(database, AUDIT)
+
+
+@MIGRATIONS()
+def m009_chat(database: Database) -> None:
+    """Conversations that their person deleted; turns that were retried, edited or taken back."""
+    _run(database, CHAT)
