@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chat_app.services import Services
-from chat_app.ui import chat, frame, review, wheel
+from chat_app.ui import chat, frame, review, wheel, words
 from flywheel.people import LOCAL
 
 PAGES: dict[str, Callable[[Services], gr.Blocks]] = {"/chat": chat.build, "/review": review.build, "/wheel": wheel.build}
@@ -155,4 +155,5 @@ def mount(app: FastAPI, page: gr.Blocks, path: str) -> None:
         theme=frame.THEME,
         css_paths=frame.CSS,
         head=frame.HEAD,
+        i18n=words.STATIC,
     )

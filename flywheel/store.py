@@ -49,7 +49,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Turn:
-    """A question and everything that came of it. set_aside: why the person no longer sees it; their rating stands all the same."""
+    """A question and everything that came of it. set_aside: why its person no longer sees it; their rating stands."""
 
     id: str
     conversation_id: str

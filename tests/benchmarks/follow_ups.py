@@ -1,6 +1,6 @@
 """Whether earlier turns help the model or mislead it: `python -m tests.benchmarks.follow_ups`.
 
-Two sets, each with no earlier turn in view, with one, with two, and with one where the question leans on it (`chat_app.follow_up`):
+Two sets, each with no earlier turn in view, with one, with two, and with one where the question leans on it (see `LEANS`):
 30 hand-written dialogues of two turns with the shipped tools (follow_ups.jsonl: question, tool, arguments, and the same of the
 second turn, which is scored), and the 200 everyday questions after turns about something else. Greedy and guided, all tools on
 offer, through the local platform's engine in this process. Neither set trains anything.
@@ -65,7 +65,7 @@ async def exchange(turn: Turn, context: ToolContext) -> Exchange:
 
 
 async def sets(folder: Path) -> dict[str, list[Case]]:
-    """Both sets. What stands before is about another tool, except for the first half of a dialogue; it is the same at every run."""
+    """Both sets. What stands before is about another tool, except the first half of a dialogue; it is the same at every run."""
     context, chance = ToolContext("ann", folder / "tools", transport=OpenMeteo()), random.Random(5)
     pairs = dialogues()
     finished = [(first[1], await exchange(first, context)) for first, _ in pairs]
@@ -120,7 +120,9 @@ def main() -> None:
             rows += lines(name, cases, ways)
     finally:
         engine.close()
-    print(f"{machine}\nModel: {SHIPPED_ID}\n\n{table(('questions', 'earlier turns in view', 'n', 'name', 'name and args'), rows)}")
+    print(
+        f"{machine}\nModel: {SHIPPED_ID}\n\n{table(('questions', 'earlier turns in view', 'n', 'name', 'name and args'), rows)}"
+    )
 
 
 if __name__ == "__main__":

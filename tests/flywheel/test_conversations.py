@@ -1,4 +1,4 @@
-"""A person's own conversations: found, renamed, deleted; turns retried, edited and taken back; what the flywheel keeps of them."""
+"""A person's own conversations: found, renamed, deleted; turns retried, edited, taken back; what the flywheel keeps of them."""
 
 from __future__ import annotations
 
