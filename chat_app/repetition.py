@@ -22,5 +22,8 @@ def end_of_first(text: str) -> int | None:
         if last != words[-2 * length : -length] or last != words[-3 * length : -2 * length]:
             continue
         if any(letter.isalnum() for word in last for letter in word):
-            return spans[-2 * length - 1][1]
+            first = len(words) - TIMES * length
+            while first and words[first - 1] == words[first - 1 + length]:  # the text may break off inside the last time
+                first -= 1
+            return spans[first + length - 1][1]
     return None

@@ -65,9 +65,11 @@ class Asking:
             async for update in updates:
                 yield update
 
-    async def ask_tool(self, sample: list[str], conversation_id: str | None, request: gr.Request) -> AsyncGenerator[Update, None]:
+    async def ask_tool(
+        self, conversation_id: str | None, event: gr.EventData, request: gr.Request
+    ) -> AsyncGenerator[Update, None]:
         """The question of the tool that was pressed in the list of tools."""
-        async with aclosing(self.ask(sample[0], conversation_id, None, request)) as updates:
+        async with aclosing(self.ask(str(event._data["question"]), conversation_id, None, request)) as updates:
             async for update in updates:
                 yield update
 

@@ -12,7 +12,7 @@ from chat_app.ui import frame
 from chat_app.ui.asking import Asking
 from chat_app.ui.chat_page import SHOWN_EXAMPLES, ChatPage
 from chat_app.ui.conversations import ConversationList
-from chat_app.ui.words import ENGLISH, STATIC
+from chat_app.ui.words import ENGLISH, STATIC, Labels
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = PRIVATE | {"queue": False}
@@ -25,6 +25,11 @@ SHOW_END = "() => { const log = document.querySelector('#chatbot [role=log]'); s
 TO_THE_BOX = "() => document.querySelector('#box textarea').focus()"
 AWAY_ON_PHONES = "() => { if (innerWidth < 768) document.querySelector('.sidebar.open .toggle-button')?.click(); }"
 """There the sidebar covers what was chosen in it."""
+PRESSED = """element.addEventListener("click", (event) => {
+  const line = event.target.closest("button");
+  if (line) trigger("click", { question: line.querySelector("q").textContent });
+});"""
+"""A press on a line of the list of tools asks its question."""
 LANGUAGES = (
     '<p id="languages"><button type="button" lang="en" data-language="en">English</button>'
     '<button type="button" lang="es" data-language="es">Español</button></p>'
@@ -66,7 +71,7 @@ class Talk:
     no: gr.Button
     box: gr.Textbox
     model_line: gr.HTML
-    tools: gr.Dataset
+    tools: gr.HTML
 
 
 @dataclass
@@ -96,6 +101,8 @@ def build(services: Services) -> gr.Blocks:
         _wire_rating(page, talk, why, conversation, rated)
         _wire_sidebar(page, sidebar, talk, conversation, outputs)
         blocks.load(page.load, remembered, [*outputs, talk.box, why.reasons, talk.tools], **QUICK)
+        labels = Labels(blocks)
+        blocks.load(page.relabelled(labels), None, labels.components, **QUICK)
         gr.Timer(10).tick(page.look, None, [talk.model_line, talk.notice], **QUICK)
     return blocks
 
@@ -158,13 +165,7 @@ def _talk(services: Services) -> tuple[Talk, Why]:
     )
     model_line = gr.HTML(padding=False)
     with gr.Accordion(STATIC("tools"), open=False, elem_id="tools"):
-        tools = gr.Dataset(
-            components=["textbox"],
-            samples=[[tool.examples[0]] for tool in services.tools.values()],
-            samples_per_page=len(services.tools),
-            label=STATIC("tools_hint"),
-            layout="gallery",
-        )
+        tools = gr.HTML(padding=False, js_on_load=PRESSED)
     talk = Talk(notice, chatbot, waiting, again, retry, edit, undo, confirm, confirm_text, yes, no, box, model_line, tools)
     return talk, why
 
@@ -189,7 +190,7 @@ def _wire_asking(asking: Asking, talk: Talk, conversation: Any, edited: Any, sea
     asked = [
         talk.box.submit(asking.ask, [talk.box, conversation, edited], streamed, **MODEL_EVENTS),
         talk.chatbot.example_select(asking.ask_example, conversation, streamed, **MODEL_EVENTS),
-        talk.tools.click(asking.ask_tool, [talk.tools, conversation], streamed, **MODEL_EVENTS),
+        talk.tools.click(asking.ask_tool, conversation, streamed, **MODEL_EVENTS),
         talk.retry.click(asking.retry, conversation, streamed, **MODEL_EVENTS),
         talk.yes.click(asking.agree, conversation, streamed, **MODEL_EVENTS),
         talk.no.click(asking.decline, conversation, streamed, **MODEL_EVENTS),

@@ -6,6 +6,7 @@ Handlers take the conversation's id and read everything else from the store: wha
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -13,7 +14,7 @@ import gradio as gr
 from chat_app import guard
 from chat_app.services import Services
 from chat_app.ui import messages, toasts
-from chat_app.ui.words import Words, spoken_by
+from chat_app.ui.words import Labels, Words, spoken_by
 from flywheel.conversations import Conversations
 from flywheel.errors import NotFound
 from flywheel.store import Conversation, Thumb, ToolCall, Turn
@@ -117,14 +118,26 @@ class ChatPage:
         person, words = guard.person(request, "end_user").name, spoken_by(request)
         newest = self.services.store.conversations(person, limit=1)
         opened = self.own(remembered, person) or (newest[0] if newest else None)
-        tools = self.services.tools.values()
-        lines = [f"{words.title(tool)} · “{tool.examples[0]}”" for tool in tools]
-        return (
-            *self.everything(opened.id if opened else None, person, words),
-            gr.Textbox(interactive=True),
-            gr.CheckboxGroup(words.reasons()),
-            gr.Dataset(samples=[[tool.examples[0]] for tool in tools], sample_labels=lines),
+        shown = self.everything(opened.id if opened else None, person, words)
+        return *shown, gr.Textbox(interactive=True), gr.CheckboxGroup(words.reasons()), self.tool_list(words)
+
+    def tool_list(self, words: Words) -> str:
+        """What the chat can do, one line each with an example to press, as HTML."""
+        lines = "".join(
+            f'<li><button type="button">{html.escape(words.title(tool))}'
+            f' <q lang="en">{html.escape(tool.examples[0])}</q></button></li>'
+            for tool in self.services.tools.values()
         )
+        return f"<p>{words('tools_hint')}</p><ul>{lines}</ul>"
+
+    def relabelled(self, labels: Labels) -> Callable[[gr.Request], list[Any]]:
+        """The handler that puts the page's labels into the language which its person chose."""
+
+        def relabel(request: gr.Request) -> list[Any]:
+            guard.person(request, "end_user")
+            return labels.spoken(spoken_by(request))
+
+        return relabel
 
     def open(self, conversation_id: str | None, search: str, request: gr.Request) -> tuple[Any, ...]:
         """Show a conversation."""

@@ -11,7 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -20,6 +20,8 @@ from flywheel.store import CATEGORIES
 from tools.tool import Tool
 
 Language = Literal["en", "es"]
+_KEY = re.compile(r'__i18n__.*"key": "(\w+)"')
+
 COOKIE = "language"
 """Set by the page's switch (language.js); without it the browser's own preference counts."""
 
@@ -184,7 +186,7 @@ SENTENCES: dict[str, str] = json.loads(Path(__file__).with_name("sentences.json"
 """What lies below the pages says, English → Spanish. {places} hold names, numbers, or another sentence of the list."""
 
 STATIC = gr.I18n(en=EN, es=ES)
-"""To be given to the page's mount; `STATIC("new")` is a label that the browser puts into its person's language."""
+"""To be given to the page's mount; `STATIC("new")` is a label that the browser puts into its own language, see also `Labels`."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,26 @@ class Words:
 
 
 ENGLISH = Words("en")
+
+
+class Labels:
+    """All labels of a page that `STATIC` made, for a person who chose another language than their browser's."""
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        self._keys: dict[Any, dict[str, str]] = {}
+        for block in blocks.blocks.values():
+            found = {name: _KEY.search(str(getattr(block, name, ""))) for name in ("value", "label", "placeholder")}
+            if keys := {name: match[1] for name, match in found.items() if match}:
+                self._keys[block] = keys
+
+    @property
+    def components(self) -> list[Any]:
+        """Those that have such labels."""
+        return list(self._keys)
+
+    def spoken(self, words: Words) -> list[Any]:
+        """Their updates."""
+        return [gr.update(**{name: words(key) for name, key in keys.items()}) for keys in self._keys.values()]
 
 
 def spoken_by(request: gr.Request) -> Words:
