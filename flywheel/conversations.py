@@ -11,6 +11,7 @@ from flywheel.errors import Conflict, InputError, NotFound
 from flywheel.store import UNTITLED, Conversation, SetAside, Store, Turn, conversation_from
 
 MAX_TITLE_CHARACTERS = 60
+MAX_SEARCH_CHARACTERS = 200
 
 FOUND = """
 SELECT c.*, max(t.created_at) AS spoken_at FROM conversations c JOIN turns t ON t.conversation_id = c.id
@@ -32,9 +33,10 @@ class Conversations:
 
     def find(self, person: str, text: str, limit: int = 50) -> list[Conversation]:
         """Their conversations with this text in the title, a question or an answer, the one last spoken in first; all for ""."""
-        if not text.strip():
+        text = text.strip()[:MAX_SEARCH_CHARACTERS]
+        if not text:
             return self._store.conversations(person, limit)
-        escaped = text.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         rows = self._database.query(FOUND, {"person": person, "like": f"%{escaped}%", "limit": limit})
         return [conversation_from(row) for row in rows]
 

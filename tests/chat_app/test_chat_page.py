@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from flywheel.conversations import Conversations
 from flywheel.store import Store
 from tests.benchmarks import people
 from tests.chat_app.conftest import WebApp, ask
-from tests.chat_app.page_material import REMIND, Open, thumb
+from tests.chat_app.page_material import REMIND, Open, calling, thumb, told
+from tests.chat_app.red_team import MARKUP
 from tests.fakes import NimReply, ScriptedNim
+from tests.flywheel.feedback import saying
 from tools import TOOLS
 
 
@@ -284,3 +288,33 @@ def test_ten_people_at_once_do_not_wait_for_each_other(app: WebApp, nim: Scripte
     finally:
         nim.answer_with(None)
     assert len(took) == 10 and min(took) >= 2 and max(took) < 10, "one after the other they would take 20 seconds"
+
+
+def test_no_markup_renders_in_any_field(app: WebApp, open_page: Open, nim: ScriptedNim, store: Store) -> None:
+    """`open_page` sees to it that no script fails and nothing is fetched from elsewhere."""
+    evil = "\n\n".join(MARKUP)
+    turn = told(store, evil, calling(("find_orders", {"product": evil})), saying(evil), thumb="down")
+    store.rate("local", turn.id, "down", ["other"], evil)
+    (made,) = store.calls(turn.id)
+    store.save_call(replace(made, result={"summary": evil, "orders": [{evil: evil}]}))
+    Conversations(store).rename(turn.conversation_id, "local", MARKUP[0])
+    chat = open_page(f"{app.url}/chat/")
+    expect(chat.locator("#chatbot .user")).to_contain_text(MARKUP[0])
+    chat.locator("#chatbot").get_by_role("button", name="find_orders").click()
+    chat.get_by_role("button", name="Toggle Sidebar").click()
+    chat.locator("#delete").click()
+    expect(chat.locator("#deleting").first).to_contain_text(f"Delete “{MARKUP[0]}”?")
+    nim.enqueue(NimReply(calls=(("add_reminder", json.dumps({"text": evil[:400], "time": "9:00"})),)))
+    ask(chat, "Remind me")
+    expect(chat.locator("#confirm").first).to_contain_text(MARKUP[0])
+    review = open_page(f"{app.url}/review/")
+    expect(review.locator("#turn")).to_contain_text("onerror=hacked=1")
+    for page in (chat, review):
+        unharmed(page)
+
+
+def unharmed(page: Page) -> None:
+    """No script of the red team's ran, and none of its elements stands in the page."""
+    assert page.evaluate("window.hacked") is None
+    made = "img[src=x], img[onerror], svg[onload], iframe, [onfocus], [onerror], a[href^='javascript:']"
+    assert page.locator(made).count() == 0, [element.evaluate("e => e.outerHTML") for element in page.locator(made).all()]
