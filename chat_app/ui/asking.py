@@ -51,7 +51,7 @@ class Asking:
             if edited is not None:
                 await asyncio.to_thread(self.page.kept.set_aside, edited, person, "edited")
         except FlywheelError as error:
-            toasts.warn(words.sentence(str(error)))
+            toasts.warn(words.sentence(str(error)), words("did_not_work"))
             return
         async with aclosing(self._answered(text.strip(), conversation_id, person, words)) as updates:
             async for update in updates:
@@ -126,7 +126,7 @@ class Asking:
         try:
             return self.page.kept.set_aside(turns[-1][0].id, person, how)[0]
         except FlywheelError as error:
-            toasts.warn(words.sentence(str(error)))
+            toasts.warn(words.sentence(str(error)), words("did_not_work"))
             return None
 
     async def _answered(self, text: str, conversation_id: str | None, person: str, words: Words) -> AsyncGenerator[Update, None]:
@@ -144,7 +144,7 @@ class Asking:
                 async for update in updates:
                     yield update
         except FlywheelError as error:
-            toasts.warn(words.sentence(str(error)))
+            toasts.warn(words.sentence(str(error)), words("did_not_work"))
             yield text, conversation.id, before, SAME, ""
 
     async def _decided(self, conversation_id: str | None, approved: bool, request: gr.Request) -> AsyncGenerator[Update, None]:
@@ -162,7 +162,7 @@ class Asking:
                 async for update in updates:
                     yield update
         except FlywheelError as error:
-            toasts.warn(words.sentence(str(error)))
+            toasts.warn(words.sentence(str(error)), words("did_not_work"))
 
     async def _live(
         self, events: AsyncIterator[Event], before: list[messages.Shown], calls: list[ToolCall], words: Words

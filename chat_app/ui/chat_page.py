@@ -165,7 +165,7 @@ class ChatPage:
         index = event.index if isinstance(event.index, int) else event.index[0]
         turn = messages.turn_at(self.turns(conversation_id, person), index)
         if turn is None:
-            raise toasts.refusal(words("not_rated"))
+            raise toasts.refusal(words("not_rated"), words("did_not_work"))
         thumb: Thumb | None = "up" if event.liked is True else "down" if event.liked is False else None
         self.services.store.rate(person, turn.id, thumb)
         if thumb == "down":
@@ -177,7 +177,7 @@ class ChatPage:
         """Add reasons and a comment to the thumb down."""
         person, words = guard.person(request, "end_user").name, spoken_by(request)
         if turn_id is None:
-            raise toasts.refusal(words("choose_answer"))
+            raise toasts.refusal(words("choose_answer"), words("did_not_work"))
         self.services.store.rate(person, turn_id, "down", categories, opinion or "")
         toasts.tell(words("explained"), seconds=6)
         return gr.Group(visible=False)

@@ -37,7 +37,7 @@ class ConversationList:
         try:
             self.page.kept.rename(conversation.id, person, title)
         except FlywheelError as error:
-            raise toasts.refusal(words.sentence(str(error))) from error
+            raise toasts.refusal(words.sentence(str(error)), words("did_not_work")) from error
         toasts.tell(words("renamed"))
         return gr.Group(visible=False), self.page.found(person, search, conversation.id)
 
@@ -68,5 +68,5 @@ class ConversationList:
         """The conversation that is open. Raises a refusal where there is none."""
         conversation = self.page.own(conversation_id, person)
         if conversation is None:
-            raise toasts.refusal(words("choose"))
+            raise toasts.refusal(words("choose"), words("did_not_work"))
         return conversation

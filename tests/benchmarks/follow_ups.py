@@ -1,9 +1,10 @@
-"""Whether earlier turns help the model or mislead it: `python -m tests.benchmarks.follow_ups`.
+"""What a small model makes of what came before: `python -m tests.benchmarks.follow_ups`.
 
-Two sets, each with no earlier turn in view, with one, with two, and with one where the question leans on it (see `LEANS`):
-30 hand-written dialogues of two turns with the shipped tools (follow_ups.jsonl: question, tool, arguments, and the same of the
-second turn, which is scored), and the 200 everyday questions after turns about something else. Greedy and guided, all tools on
-offer, through the local platform's engine in this process. Neither set trains anything.
+Two sets: 30 hand-written dialogues of two turns with the shipped tools (follow_ups.jsonl: question, tool, arguments, and the same
+of the second turn, which is scored), and the 200 everyday questions after turns about something else. Each with none of the turns
+before in view, with one and two of them whole, with the last one's question and call, and with that only where the question leans
+on it (`chat_app.follow_up`), which is what the chat does. Then: how many frozen tool results the model tells to the letter.
+Greedy and guided, all tools on offer, through the local platform's engine in this process. Nothing here trains.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import json
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from flywheel.local.base_model import SHIPPED_ID, SHIPPED_PATH  # noqa: E402
 from flywheel.local.engine import Engine  # noqa: E402
 from flywheel.local.generation import Request  # noqa: E402
 from flywheel.local.metrics import read_calls, tool_calling_scores  # noqa: E402
+from flywheel.starter.results import result_rows  # noqa: E402
 from tests.benchmarks import everyday  # noqa: E402
 from tests.benchmarks.machine import facts, note, serving_threads, table  # noqa: E402
 from tests.benchmarks.questions import schemas  # noqa: E402
@@ -32,6 +35,8 @@ from tools import TOOLS, ToolContext  # noqa: E402
 
 DIALOGUES = Path(__file__).with_name("follow_ups.jsonl")
 AT_ONCE = 8
+RESULTS_STEP = 4
+"""Every fourth frozen result is enough."""
 
 Turn = tuple[str, str, dict[str, Any]]
 """The question, the tool's name, the call's arguments."""
@@ -77,16 +82,25 @@ async def sets(folder: Path) -> dict[str, list[Case]]:
     return {"follow-ups": leaning, "everyday": [(others(turn[1], 2), turn) for turn in questions()]}
 
 
-def scores(engine: Engine, cases: list[Case], shown: int) -> list[dict[str, float]]:
-    """The two metrics for each case, with so many of the turns before in view."""
+def whole(count: int) -> Callable[[list[Exchange]], Exchange]:
+    """So many of the turns before, whole."""
+    return lambda before: [message for turn in before[len(before) - count :] for message in turn]
+
+
+def last_call(before: list[Exchange]) -> Exchange:
+    """Question and call of the turn before."""
+    return before[-1][:2]
+
+
+WAYS = {"none": whole(0), "one whole": whole(1), "two whole": whole(2), "one's question and call": last_call}
+
+
+def scores(engine: Engine, cases: list[Case], seen: Callable[[list[Exchange]], Exchange]) -> list[dict[str, float]]:
+    """The two metrics for each case, with so much of the turns before in view."""
     found = []
     for start in range(0, len(cases), AT_ONCE):
         some = cases[start : start + AT_ONCE]
-        asked = [[message for turn in before[len(before) - shown :] for message in turn] for before, _ in some]
-        requests = [
-            Request(model=SHIPPED_ID, messages=[*context, {"role": "user", "content": turn[0]}], tools=schemas(), temperature=0)
-            for context, (_, turn) in zip(asked, some, strict=True)
-        ]
+        requests = [asked([*seen(before), {"role": "user", "content": turn[0]}]) for before, turn in some]
         answers = [generation.result(300) for generation in [engine.submit(request) for request in requests]]
         for (_, (_, name, arguments)), answer in zip(some, answers, strict=True):
             said = [{"name": call.name, "arguments": call.arguments} for call in answer.tool_calls]
@@ -94,35 +108,46 @@ def scores(engine: Engine, cases: list[Case], shown: int) -> list[dict[str, floa
     return found
 
 
+def asked(messages: Exchange) -> Request:
+    """What the chat would ask."""
+    return Request(model=SHIPPED_ID, messages=messages, tools=schemas(), temperature=0, max_tokens=512)
+
+
 def lines(name: str, cases: list[Case], ways: dict[str, list[dict[str, float]]]) -> list[list[object]]:
     """A line of the table for each way, the last one chosen question by question."""
     leans = [leans_on_the_last(turn[0]) for _, turn in cases]
-    chosen = [one if lean else none for lean, none, one in zip(leans, ways["none"], ways["one"], strict=True)]
-    named = ways | {f"one where it leans ({sum(leans)})": chosen}
+    pairs = zip(leans, ways["none"], ways["one's question and call"], strict=True)
+    chosen = [with_call if lean else alone for lean, alone, with_call in pairs]
+    named = ways | {f"that, where it leans ({sum(leans)})": chosen}
     return [
         [name, way, len(each), *(f"{sum(score[metric] for score in each) / len(each):.3f}" for metric in each[0])]
         for way, each in named.items()
     ]
 
 
+def told_to_the_letter(engine: Engine) -> str:
+    """How many of the frozen results the model puts into just the sentence that they bring along."""
+    rows = [row.messages for row in result_rows(schemas())][::RESULTS_STEP]
+    answers = [engine.submit(asked(messages[:-1])).result(300) for messages in rows]
+    right = sum(answer.content == messages[-1]["content"] for answer, messages in zip(answers, rows, strict=True))
+    return f"{right} of {len(rows)} results are told to the letter; the tools' own sentences always are."
+
+
 def main() -> None:
-    """Score both sets in every way and print."""
+    """Score and print."""
     machine, rows, engine = facts(), [], Engine(SHIPPED_ID, SHIPPED_PATH, threads=serving_threads())
     try:
         engine.wait_ready(120)
         with tempfile.TemporaryDirectory() as folder:
             found = asyncio.run(sets(Path(folder)))
         for name, cases in found.items():
-            ways = {}
-            for shown, way in enumerate(("none", "one", "two")):
-                ways[way] = scores(engine, cases, shown)
-                note(f"{name}, {way} ...")
-            rows += lines(name, cases, ways)
+            note(f"{name} ...")
+            rows += lines(name, cases, {way: scores(engine, cases, seen) for way, seen in WAYS.items()})
+        results = told_to_the_letter(engine)
     finally:
         engine.close()
-    print(
-        f"{machine}\nModel: {SHIPPED_ID}\n\n{table(('questions', 'earlier turns in view', 'n', 'name', 'name and args'), rows)}"
-    )
+    head = ("questions", "of the turns before, in view", "n", "name", "name and args")
+    print(f"{machine}\nModel: {SHIPPED_ID}\n\n{table(head, rows)}\n\n{results}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import string
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,6 +64,12 @@ def test_sentences_inside_sentences() -> None:
     broken = "The first sentence.\n\nThe model server is busy. Ask again in a moment."
     assert SPANISH.sentence(broken).startswith("The first sentence.\n\nEl servidor")
     assert SPANISH.sentence("It is {36} degrees.") == "It is {36} degrees." and ENGLISH.sentence(blocked) == blocked
+
+
+def test_a_live_correction_is_told_in_both_languages() -> None:
+    moment = datetime.now(UTC).isoformat()
+    said = [words("live", day=words.day(moment), question="{q}") for words in (ENGLISH, SPANISH)]
+    assert said == ["Your correction from today is live: “{q}”", "Tu corrección de hoy ya está en uso: «{q}»"]
 
 
 @pytest.mark.parametrize(
