@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import openai
 
+from chat_app.repetition import end_of_first
 from flywheel.errors import PlatformError
 from flywheel.json_records import parse
 from flywheel.promote import Registry, Served
@@ -83,7 +84,8 @@ class ChatModel:
     ) -> AsyncGenerator[str | Reply, None]:
         """The reply's pieces of text as they come, then the whole Reply. Raises PlatformError, with a sentence for the person.
 
-        messages, tools: in the store's shape. Closing the generator early ends the request, and with it the server's work.
+        A reply that begins to repeat itself is ended, and the Reply holds what it says once, less than the pieces. messages,
+        tools: in the store's shape. Closing the generator early ends the request, and with it the server's work.
         """
         deadline = time.monotonic() + self._total_seconds
         gathered = _Gathered()
@@ -95,7 +97,10 @@ class ChatModel:
             )  # fmt: skip
             async with chunks:
                 while (chunk := await _next(chunks, deadline)) is not None:
-                    if text := gathered.take(chunk):
+                    text = gathered.take(chunk)
+                    if gathered.cut_repetition():
+                        break
+                    if text:
                         yield text
             yield gathered.reply()
         except (openai.OpenAIError, TimeoutError, ValueError, AttributeError, TypeError) as error:
@@ -141,6 +146,15 @@ class _Gathered:
         if self.size > MAX_REPLY_CHARACTERS:
             raise ValueError("the reply does not end")
         return text
+
+    def cut_repetition(self) -> bool:
+        """Cut a text that repeats itself down to the first time; returns whether it was."""
+        whole = "".join(self.text)
+        end = end_of_first(whole)
+        if end is None:
+            return False
+        self.text, self.finish_reason = [whole[:end]], "stop"
+        return True
 
     def reply(self) -> Reply:
         """The whole. Raises ValueError if the stream ended before the reply did."""

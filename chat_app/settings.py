@@ -111,20 +111,13 @@ class Settings:
         return self.flywheel.home
 
     @property
-    def context_turns(self) -> int:
-        """How many earlier turns the model sees besides the question.
+    def small_model(self) -> bool:
+        """Whether the small base that comes with the project answers, or an adapter of it.
 
-        None for the small base that comes with the project: it was trained on single turns, and earlier ones mislead it.
+        It was trained on single turns: earlier ones mislead it, except a call that a short question refers to (`follow_up.py`);
+        and it garbles a result that it puts into words, so the tool's own sentence is the answer.
         """
-        return 0 if self.flywheel.base_model == LOCAL_BASE_MODEL else 4
-
-    @property
-    def model_tells_results(self) -> bool:
-        """Whether the model is asked to put a tool's result into words; otherwise the tool's own sentence is the answer.
-
-        The small base cannot: it garbles what it should copy.
-        """
-        return self.flywheel.base_model != LOCAL_BASE_MODEL
+        return self.flywheel.base_model == LOCAL_BASE_MODEL
 
     @property
     def address(self) -> str:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from chat_app.events import Blocked, ConfirmationNeeded, Event, Finished, TextDelta, ToolCalled, ToolReturned
+from chat_app.follow_up import call_before
 from chat_app.model import Reply
 from chat_app.progress import Halted, Progress, Services, call_message, result_message
 from flywheel.errors import FlywheelError, InputError
@@ -25,6 +26,7 @@ from guardrails_config.policy import text_problem, without_secrets
 from tools.tool import ToolContext
 
 MAX_QUESTION_CHARACTERS = 4_000
+CONTEXT_TURNS = 4
 CONTEXT_CHARACTERS = 4_000
 """The most that the model sees of the earlier turns, as JSON text."""
 
@@ -46,12 +48,13 @@ def run_turn(services: Services, conversation: Conversation, text: str) -> Async
         raise InputError(f"The message has {len(question):,} characters; shorten it to {MAX_QUESTION_CHARACTERS:,}.")
 
     def begin() -> Turn:
+        earlier = services.store.turns(conversation.id)
         return services.store.begin_turn(
             conversation,
             without_secrets(question),
             tools=[tool.schema for tool in services.tools.values()],
             model=services.model.served().model,
-            context=context_for(services.store.turns(conversation.id), services.settings.context_turns),
+            context=call_before(earlier, question) if services.settings.small_model else context_for(earlier),
         )
 
     return _kept(partial(Progress.take_up, services, begin), lambda progress: _way(progress, question=question))
@@ -66,11 +69,11 @@ def resume_turn(services: Services, turn_id: str, person: str, approved: bool) -
     return _kept(partial(Progress.take_up, services, claim), lambda progress: _way(progress, approved=approved))
 
 
-def context_for(turns: list[Turn], most: int) -> list[Message]:
-    """Messages of earlier turns that the model sees before the question: the `most` last answered ones, whole, in order."""
+def context_for(turns: list[Turn]) -> list[Message]:
+    """Messages of earlier turns that the model sees before the question: the last answered ones, whole, in order."""
     context: list[Message] = []
     answered = [turn for turn in turns if turn.status == "answered"]
-    for turn in answered[::-1][:most]:
+    for turn in answered[::-1][:CONTEXT_TURNS]:
         if len(json.dumps(turn.messages + context, ensure_ascii=False)) > CONTEXT_CHARACTERS:
             break
         context = turn.messages + context
@@ -118,7 +121,7 @@ async def _way(progress: Progress, *, question: str | None = None, approved: boo
                 yield event
         if progress.status == "awaiting":
             return
-        if progress.calls and not progress.services.settings.model_tells_results:
+        if progress.calls and progress.services.settings.small_model:
             break
         last_word = progress.tool_choice == "none"
         async with aclosing(_streamed(progress)) as pieces:

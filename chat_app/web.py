@@ -24,7 +24,7 @@ from chat_app import oidc, sign_in
 from chat_app.doorkeeper import DOORS, Doorkeeper
 from chat_app.reception import Reception
 from chat_app.services import Services
-from chat_app.ui import chat, frame, people, review, wheel
+from chat_app.ui import chat, frame, people, review, wheel, words
 
 PAGES: dict[str, Callable[[Services], gr.Blocks]] = {
     "/chat": chat.build,
@@ -172,4 +172,5 @@ def mount(app: FastAPI, page: gr.Blocks, path: str, reception: Reception) -> Non
         theme=frame.THEME,
         css_paths=frame.CSS,
         head=frame.HEAD,
+        i18n=words.STATIC,
     )

@@ -241,6 +241,7 @@ class Ledger:
             FROM served s JOIN models m ON m.id = s.model JOIN dataset_examples d ON d.dataset_id = m.run_id AND d.split = 'train'
             JOIN taught ON taught.example_id = d.example_id JOIN turns t ON t.id = taught.turn_id
             JOIN ratings r ON r.turn_id = t.id AND r.person = t.person AND r.thumb = 'down'
+            JOIN conversations c ON c.id = t.conversation_id AND c.deleted_at IS NULL
             WHERE t.person = ? ORDER BY r.updated_at DESC
         """
         return [LiveCorrection(**record) for record in self._database.query(sql, (person,))]

@@ -20,6 +20,10 @@ TurnStatus = Literal["running", "awaiting", "answered", "blocked", "stopped", "f
 CallStatus = Literal["proposed", "awaiting", "refused", "declined", "done", "failed"]
 Thumb = Literal["up", "down"]
 ReviewVerdict = Literal["approved", "rejected", "skipped"]
+SetAside = Literal["retried", "edited", "undone"]
+
+UNTITLED = "New conversation"
+"""The title of a conversation in which nothing was asked."""
 
 CATEGORIES = {
     "wrong_tool": "wrong tool",
@@ -34,17 +38,18 @@ CATEGORIES = {
 
 @dataclass(frozen=True)
 class Conversation:
-    """One thread of one person."""
+    """One thread of one person. deleted_at: when they deleted it."""
 
     id: str
     person: str
     title: str
     created_at: str
+    deleted_at: str | None = None
 
 
 @dataclass(frozen=True)
 class Turn:
-    """A question and everything that came of it."""
+    """A question and everything that came of it. set_aside: why its person no longer sees it; their rating stands."""
 
     id: str
     conversation_id: str
@@ -61,6 +66,7 @@ class Turn:
     timings: dict[str, float]
     created_at: str
     finished_at: str | None
+    set_aside: SetAside | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,11 @@ def turn_from(row: Row) -> Turn:
     return Turn(**_decoded(row, "context", "tools", "messages", "verdicts", "timings"))
 
 
+def conversation_from(row: Row) -> Conversation:
+    """A Conversation from a database row that may have more columns."""
+    return Conversation(**{name: row[name] for name in ("id", "person", "title", "created_at", "deleted_at")})
+
+
 class Store:
     """The people's side of the database. Every method is one transaction; safe from any thread."""
 
@@ -127,32 +138,34 @@ class Store:
 
     def create_conversation(self, person: str) -> Conversation:
         """A new, empty conversation."""
-        conversation = Conversation(new_id("conv"), person, "New conversation", now())
+        conversation = Conversation(new_id("conv"), person, UNTITLED, now())
         self.database.insert("conversations", vars(conversation))
         return conversation
 
     def conversation(self, conversation_id: str, person: str) -> Conversation:
-        """Their conversation. Raises NotFound if it does not exist or is another's."""
-        row = self.database.first("SELECT * FROM conversations WHERE id = ? AND person = ?", (conversation_id, person))
+        """Their conversation. Raises NotFound if it does not exist, was deleted, or is another's."""
+        sql = "SELECT * FROM conversations WHERE id = ? AND person = ? AND deleted_at IS NULL"
+        row = self.database.first(sql, (conversation_id, person))
         if row is None:
             raise NotFound(f"no conversation {conversation_id!r} of yours; start a new one")
         return Conversation(**row)
 
     def conversations(self, person: str, limit: int = 50) -> list[Conversation]:
-        """Their conversations that have turns, newest first."""
+        """Their conversations that have turns to show, the one last spoken in first."""
         rows = self.database.query(
-            "SELECT c.* FROM conversations c WHERE person = ? AND EXISTS (SELECT 1 FROM turns t WHERE t.conversation_id = c.id)"
-            " ORDER BY created_at DESC LIMIT ?",
+            "SELECT c.*, max(t.created_at) AS spoken_at FROM conversations c JOIN turns t ON t.conversation_id = c.id"
+            " WHERE c.person = ? AND c.deleted_at IS NULL AND t.set_aside IS NULL"
+            " GROUP BY c.id ORDER BY spoken_at DESC, c.created_at DESC LIMIT ?",
             (person, limit),
         )
-        return [Conversation(**row) for row in rows]
+        return [conversation_from(row) for row in rows]
 
     # turns -----------------------------------------------------------------------------------------------------------
 
     def begin_turn(
         self, conversation: Conversation, question: str, *, tools: list[ToolSchema], model: str, context: list[Message]
     ) -> Turn:
-        """Record the question before anything is done with it; the first one gives the conversation its title."""
+        """Record the question before anything is done with it; one without a title gets it from the question."""
         with self.database.transaction():
             last = self.database.first("SELECT max(position) AS last FROM turns WHERE conversation_id = ?", (conversation.id,))
             position = (last["last"] or 0) + 1 if last else 1
@@ -166,7 +179,8 @@ class Store:
                     "created_at": now(), "finished_at": None,
                 },
             )  # fmt: skip
-            if position == 1:
+            titled = self.database.first("SELECT 1 FROM conversations WHERE id = ? AND title <> ?", (conversation.id, UNTITLED))
+            if titled is None:
                 self.database.update("conversations", conversation.id, {"title": question[:60]})
         return self.turn(turn_id)
 
@@ -198,7 +212,7 @@ class Store:
         """
         with self.database.transaction():
             row = self.database.first(
-                "SELECT 1 FROM turns WHERE id = ? AND person = ? AND status = 'awaiting'", (turn_id, person)
+                "SELECT 1 FROM turns WHERE id = ? AND person = ? AND status = 'awaiting' AND set_aside IS NULL", (turn_id, person)
             )
             if row is None:
                 raise NotFound(f"turn {turn_id!r} awaits no confirmation of yours; it may have been answered already")
@@ -213,9 +227,9 @@ class Store:
         return turn_from(row)
 
     def turns(self, conversation_id: str) -> list[Turn]:
-        """A conversation's turns in order."""
-        rows = self.database.query("SELECT * FROM turns WHERE conversation_id = ? ORDER BY position", (conversation_id,))
-        return [turn_from(row) for row in rows]
+        """A conversation's turns in order, as its person sees it: without those that were set aside."""
+        sql = "SELECT * FROM turns WHERE conversation_id = ? AND set_aside IS NULL ORDER BY position"
+        return [turn_from(row) for row in self.database.query(sql, (conversation_id,))]
 
     def interrupt_running(self) -> int:
         """Mark turns that a dead process left running as stopped; returns how many. Called once at start."""

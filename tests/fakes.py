@@ -25,7 +25,7 @@ Reply = tuple[int, Any]
 
 @dataclass
 class NimReply:
-    """One scripted reply. calls: (name, arguments as text). ending: how the stream ends.
+    """One scripted reply. calls: (name, arguments as text). spread_seconds: how long its text streams. ending: how that ends.
 
     done: properly. cut: the connection breaks. unfinished: it ends without a finish reason. hang: silence until the server stops.
     """
@@ -36,6 +36,7 @@ class NimReply:
     ending: str = "done"
     body: str = ""
     pause_seconds: float = 0.0
+    spread_seconds: float = 0.0
 
 
 class ScriptedNim:
@@ -65,7 +66,7 @@ class ScriptedNim:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
-            request_queue_size = 64
+            request_queue_size = 256
 
             def handle_error(self, *_: Any) -> None:
                 nim.disconnected.set()
@@ -86,8 +87,8 @@ class ScriptedNim:
         """Add replies; a plain string is a text."""
         self._replies.extend(NimReply(reply) if isinstance(reply, str) else reply for reply in replies)
 
-    def answer_with(self, answer: Callable[[dict[str, Any]], NimReply]) -> None:
-        """Make each reply from its request instead."""
+    def answer_with(self, answer: Callable[[dict[str, Any]], NimReply] | None) -> None:
+        """Make each reply from its request instead; None: as it was enqueued again."""
         self._answer = answer
 
     def _reply(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
@@ -127,6 +128,7 @@ class ScriptedNim:
         step = max(5, len(reply.text) // 50)
         for start in range(0, len(reply.text), step):
             chunk({"content": reply.text[start : start + step]})
+            self._stopping.wait(reply.spread_seconds * step / len(reply.text))
         for index, (name, arguments) in enumerate(reply.calls):
             head = {"index": index, "id": f"c{index}", "type": "function", "function": {"name": name, "arguments": ""}}
             chunk({"tool_calls": [head]})

@@ -14,8 +14,10 @@ MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 RECIPE = tuple(f"flywheel.local.base.{name}" for name in ("draw", "invented", "turns"))
 PURE = {"flywheel.curate", "flywheel.gate"}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
-TO_THE_APP = "database errors history imports json_records ledger platform promote review runs settings".split()
-TO_THE_APP += ["audit", "people", "policy", "starter", "sessions", "store", "teacher"]
+TO_THE_APP = (
+    "audit conversations database errors history imports json_records ledger people platform policy "
+    "promote review runs sessions settings starter store teacher"
+).split()
 
 
 def name_of(path: Path) -> str:

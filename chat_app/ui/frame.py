@@ -43,9 +43,11 @@ THEME = gr.themes.Default(
     button_cancel_background_fill_hover="#991b1b",
 )
 
-NAMES = Path(__file__).with_name("names.js").read_text(encoding="utf-8")
+SCRIPTS = "".join(
+    f"<script>{Path(__file__).with_name(name).read_text(encoding='utf-8')}</script>" for name in ("language.js", "names.js")
+)
 
-HEAD = f'<meta name="color-scheme" content="light dark"><script>{NAMES}</script>'
+HEAD = f'<meta name="color-scheme" content="light dark">{SCRIPTS}'
 
 CSS = Path(__file__).with_name("style.css")
 

@@ -11,19 +11,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from chat_app.ui.words import ENGLISH, Words
 from flywheel.store import Rating, ToolCall, Turn
 
 Shown = dict[str, Any]
 """One message of gr.Chatbot."""
 
-CALL_WORDS = {
-    "proposed": "running",
-    "awaiting": "waiting for you",
-    "refused": "refused",
-    "declined": "you said no",
-    "done": "done",
-    "failed": "failed",
-}
 CALL_ICONS = {"done": "✓", "failed": "✗", "refused": "⛔", "declined": "—", "awaiting": "?", "proposed": "…"}
 MAX_RESULT = 4000
 
@@ -35,15 +28,24 @@ def fenced(value: Any) -> str:
     return f"{fence}json\n{text}\n{fence}"
 
 
-def card(call: ToolCall) -> Shown:
+def readable(value: Any, words: Words = ENGLISH) -> str:
+    """An argument as a person reads it: no braces, no quotes."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')}: {readable(part, words)}" for name, part in value.items())
+    if isinstance(value, list):
+        return "; ".join(readable(part, words) for part in value)
+    return words("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
+def card(call: ToolCall, words: Words = ENGLISH) -> Shown:
     """The card of one call: name, arguments, result, duration."""
-    parts = ["**Arguments**", fenced(call.arguments)]
+    parts = [f"**{words('arguments')}**", fenced(call.arguments)]
     if call.error is not None:
-        parts += ["**Error**", fenced(call.error)]
+        parts += [f"**{words('error')}**", fenced(words.sentence(call.error))]
     elif call.result is not None:
-        parts += ["**Result**", fenced(call.result)]
+        parts += [f"**{words('result')}**", fenced(call.result)]
     metadata: dict[str, Any] = {
-        "title": f"{CALL_ICONS[call.status]} {call.name} · {CALL_WORDS[call.status]}",
+        "title": f"{CALL_ICONS[call.status]} {call.name} · {words(call.status)}",
         "id": call.id,
         "status": "pending" if call.status == "proposed" else "done",
     }
@@ -64,16 +66,16 @@ def answer(text: str) -> Shown:
     return {"role": "assistant", "content": text if "`" in text else re.sub(r"(?<=[\w)])\*(?=[\w(])", r"\\*", text)}
 
 
-def shown_turn(turn: Turn, calls: Sequence[ToolCall]) -> list[Shown]:
+def shown_turn(turn: Turn, calls: Sequence[ToolCall], words: Words = ENGLISH) -> list[Shown]:
     """A stored turn; it always has at least one assistant message, so that it can be rated."""
-    replies = [card(call) for call in calls]
+    replies = [card(call, words) for call in calls]
     if turn.status == "awaiting":
         return [question(turn.question), *replies]
-    text = turn.answer
+    text = words.sentence(turn.answer)
     if turn.status == "stopped":
-        text = f"{text}\n\n*Stopped.*".strip()
+        text = f"{text}\n\n*{words('stopped')}*".strip()
     elif not text:
-        text = "*No answer.*" if turn.status != "running" else "…"
+        text = f"*{words('no_answer')}*" if turn.status != "running" else "…"
     return [question(turn.question), *replies, answer(text)]
 
 

@@ -1,10 +1,23 @@
-// Names for those who cannot see Gradio's unnamed buttons: a screen reader says them.
+// Names for those who cannot see Gradio's unnamed buttons: a screen reader says them. And Gradio's own names, in Spanish.
 const NAMES = { ".submit-button": "Send", ".stop-button": "Stop", ".arrow > button": "Details", ".download-link": "Download" };
-
-new MutationObserver(() => {
+const IN_SPANISH = {
+  Send: "Enviar", Stop: "Detener", Details: "Detalles", Like: "Me gusta", Liked: "Me gusta: elegido", Dislike: "No me gusta",
+  Disliked: "No me gusta: elegido", "Toggle Sidebar": "Abrir o cerrar las conversaciones", "Copy message": "Copiar el mensaje",
+  Clear: "Conversación nueva", "Clear chat": "Conversación nueva",
+};
+const name = () => {
   for (const [selector, name] of Object.entries(NAMES)) {
     for (const unnamed of document.querySelectorAll(`:is(${selector}):not([aria-label]:not([aria-label=""]))`)) {
       unnamed.setAttribute("aria-label", name);
     }
   }
-}).observe(document.documentElement, { childList: true, subtree: true });
+  if (document.documentElement.lang !== "es") return;
+  for (const attribute of ["aria-label", "title"]) {
+    for (const named of document.querySelectorAll(`main [${attribute}], .sidebar [${attribute}]`)) {
+      const spanish = IN_SPANISH[named.getAttribute(attribute)];
+      if (spanish) named.setAttribute(attribute, spanish);
+    }
+  }
+};
+const changes = { childList: true, subtree: true, attributes: true, attributeFilter: ["aria-label", "title"] };
+new MutationObserver(name).observe(document.documentElement, changes);

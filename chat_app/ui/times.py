@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+WEEKDAYS_ES = ("lunes", "martes", "miércoles", "jueves", "viernes", "sábado", "domingo")
+MONTHS_ES = "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()
+
 
 def age(moment: str, now: datetime | None = None) -> str:
     """How long ago: "just now", "5 minutes", "3 hours", "12 days"."""
@@ -39,3 +42,23 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def age_es(moment: str, now: datetime | None = None) -> str:
+    """As `age`, in Spanish: "desde ahora mismo", "desde hace 5 minutos"."""
+    count, _, unit = age(moment, now).partition(" ")
+    if not count.isdigit():
+        return "desde ahora mismo"
+    singular, plural = {"day": ("día", "días"), "hour": ("hora", "horas"), "minute": ("minuto", "minutos")}[unit.rstrip("s")]
+    return f"desde hace {count} {singular if count == '1' else plural}"
+
+
+def day_es(moment: str, now: datetime | None = None) -> str:
+    """As `day`, in Spanish and with its preposition: "de hoy", "de ayer", "del martes", "del 3 de marzo de 2026"."""
+    english = day(moment, now)
+    if english in ("today", "yesterday"):
+        return "de hoy" if english == "today" else "de ayer"
+    then = datetime.fromisoformat(moment).astimezone()
+    if " " in english:
+        return f"del {then.day} de {MONTHS_ES[then.month - 1]} de {then.year}"
+    return f"del {WEEKDAYS_ES[then.weekday()]}"

@@ -21,14 +21,14 @@ def tell(text: str, seconds: float = 4) -> None:
     gr.Info(html.escape(text), duration=seconds)
 
 
-def warn(text: str) -> None:
+def warn(text: str, title: str = "That did not work") -> None:
     """Say what did not work, and go on."""
-    gr.Warning(html.escape(text))
+    gr.Warning(html.escape(text), title=title)
 
 
-def refusal(text: str) -> gr.Error:
+def refusal(text: str, title: str = "That did not work") -> gr.Error:
     """To be raised: ends the event with this sentence."""
-    return gr.Error(html.escape(text), print_exception=False, title="That did not work")
+    return gr.Error(html.escape(text), print_exception=False, title=title)
 
 
 def refused(action: Callable[[], Result]) -> Result:

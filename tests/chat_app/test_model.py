@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chat_app.model import ChatModel, ProposedCall, Reply
+from chat_app.repetition import end_of_first
 from flywheel.errors import PlatformError
 from flywheel.promote import Registry
 from flywheel.store import Store
@@ -56,6 +57,32 @@ def test_text_streams_and_is_whole_at_the_end(nim: ScriptedNim, registry: Regist
     pieces, reply = gather(nim.url, registry)
     assert len(pieces) > 1 and "".join(pieces) == reply.content == "Hello, how are you?"
     assert reply.calls == [] and reply.finish_reason == "stop"
+
+
+def test_a_reply_that_repeats_itself_is_ended(nim: ScriptedNim, registry: Registry) -> None:
+    said = "The time in Oslo is ten past four. "
+    nim.enqueue(NimReply("Sure. " + said * 40, ending="hang"))
+    pieces, reply = gather(nim.url, registry)
+    assert reply.content == "Sure. " + said.strip() and reply.finish_reason == "stop"
+    assert len("".join(pieces)) < 4 * len(said)
+    assert nim.disconnected.wait(5), "the server's work ends too"
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("a b c d e f. " * 3, "a b c d e f."),
+        ("Well, a b c d e f. a b c d e f. a b c d e f", None),  # the third time is not at its end yet
+        ("ha " * 18, "ha ha ha ha ha ha"),
+        ("No. No. No.", None),
+        ("| --- | --- | " * 6, None),
+        ("one two three four five 1. one two three four five 2. one two three four five 3.", None),
+        ("a b c d e f.\n" * 2 + "And so on.", None),
+    ],
+)
+def test_what_counts_as_repetition(text: str, kept: str | None) -> None:
+    end = end_of_first(text)
+    assert (None if end is None else text[:end]) == kept
 
 
 def test_what_goes_over_the_wire(nim: ScriptedNim, registry: Registry) -> None:

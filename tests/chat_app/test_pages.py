@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.fakes import ScriptedNim
 from tests.flywheel.feedback import saying
 from tools import TOOLS
 
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 FAULTS = Path(__file__).with_name("faults.js").read_text(encoding="utf-8")
 
 
@@ -123,11 +125,12 @@ def test_a_run_that_waits_for_a_decision(app: WebApp, open_page: Open, store: St
 # every page ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1440), ("dark", 390), ("light", 390), ("dark", 1440)])
 def test_the_pages_can_be_read_and_used(
     app: WebApp, open_page: Open, store: Store, nim: ScriptedNim, desk: ReviewDesk, scheme: str, width: int
 ) -> None:
-    """Nothing is wider than the window, no text too faint, no button without a name or too small to hit."""
+    """Nothing is wider than the window, no text too faint, no button without a name or too small to hit; axe agrees."""
     window = {"color_scheme": scheme, "viewport": {"width": width, "height": 840}}
     told(store, "What time is it?", calling(("local_time", {"city": "Oslo"})), saying("Noon. `12:00`"), thumb="down")
     nim.enqueue(REMIND)
@@ -149,6 +152,10 @@ def test_the_pages_can_be_read_and_used(
     for page in (chat, review, wheel):
         assert page.evaluate(FAULTS) == [], page.url
         assert page.evaluate("document.documentElement.scrollWidth") <= width, page.url
+        page.evaluate(AXE)  # not as a script of the page, whose policy would forbid it
+        found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+        serious = [fault for fault in found if fault["impact"] in ("serious", "critical")]
+        assert [(fault["id"], [node["html"][:200] for node in fault["nodes"]]) for fault in serious] == [], page.url
 
 
 # with the real local platform ----------------------------------------------------------------------------------------

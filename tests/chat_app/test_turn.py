@@ -13,12 +13,12 @@ import pytest
 from chat_app.events import Blocked, Event, TextDelta, ToolReturned
 from chat_app.progress import REPEATED, TOO_MANY, WITHHELD
 from chat_app.rails import Rails
-from chat_app.turn import context_for, plain_answer, run_turn
+from chat_app.turn import CONTEXT_TURNS, context_for, plain_answer, run_turn
+from flywheel.conversations import Conversations
 from flywheel.errors import InputError
 from flywheel.store import ToolCall
 from tests.chat_app.turn_room import (
     ADD,
-    CONTEXT_TURNS,
     Room,
     alone,
     ask,
@@ -189,7 +189,7 @@ def test_plain_answers() -> None:
 
 
 def test_a_model_that_cannot_tell_results_is_not_asked_to(room: Room) -> None:
-    room.settings.model_tells_results = False
+    room.settings.small_model = True
     room.nim.enqueue(NimReply(calls=[ADD, ("fetch", '{"page": "home"}')]))
     turn = finished(ask(room, "add one and two, then fetch the home page"))
     assert turn.status == "answered" and len(room.nim.requests) == 1
@@ -260,13 +260,41 @@ def test_the_model_sees_the_last_answered_turns(room: Room) -> None:
     assert room.nim.requests[-1]["messages"][:-1] == turn.context
 
 
+def test_a_small_model_sees_the_call_that_a_question_leans_on(room: Room) -> None:
+    room.settings.small_model = True
+    conversation = room.store.create_conversation("ann")
+    ask(room, "what is 1 + 2?", calls(ADD), conversation=conversation)
+    ask(room, "and 7?", calls(("add", '{"a": 1, "b": 7}')), conversation=conversation)
+    sent = room.nim.requests[-1]["messages"]
+    assert [message["role"] for message in sent] == ["user", "assistant", "user"]
+    assert sent[0]["content"] == "what is 1 + 2?" and sent[1]["tool_calls"][0]["function"]["name"] == "add"
+    ask(room, "fetch the page called home", "No.", conversation=conversation)
+    assert len(room.nim.requests[-1]["messages"]) == 1
+    ask(room, "and 8?", "Eight.", conversation=conversation)
+    assert len(room.nim.requests[-1]["messages"]) == 1, "the last turn called nothing"
+
+
+def test_a_turn_that_was_set_aside_is_no_context(room: Room) -> None:
+    conversation = room.store.create_conversation("ann")
+    turn = finished(ask(room, "what is 1 + 2?", "It is 4.", conversation=conversation))
+    Conversations(room.store).set_aside(turn.id, "ann", "retried")
+    ask(room, "what is 1 + 2?", "It is 3.", conversation=conversation)
+    assert [message["content"] for message in room.nim.requests[-1]["messages"]] == ["what is 1 + 2?"]
+
+
+def test_a_reply_that_repeats_itself_is_told_once(room: Room) -> None:
+    turn = finished(ask(room, "well?", NimReply("It is ten past four in Oslo now. " * 30)))
+    assert (turn.status, turn.answer) == ("answered", "It is ten past four in Oslo now.")
+    assert turn.messages[-1]["content"] == turn.answer
+
+
 def test_a_long_history_is_left_out_by_whole_turns(room: Room) -> None:
     conversation = room.store.create_conversation("ann")
     ask(room, "x" * 3000, "Long.", conversation=conversation)
     ask(room, "y" * 2000, "Shorter.", conversation=conversation)
-    context = context_for(room.store.turns(conversation.id), CONTEXT_TURNS)
+    context = context_for(room.store.turns(conversation.id))
     assert [message["content"] for message in context] == ["y" * 2000, "Shorter."]
-    assert context_for([], CONTEXT_TURNS) == []
+    assert context_for([]) == []
 
 
 def test_twenty_turns_at_once_do_not_mix(room: Room) -> None:

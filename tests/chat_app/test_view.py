@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_app.ui import messages, times, wheel_view
+from chat_app.ui.words import Words
 from flywheel.history import STAGES, Run
 from flywheel.ledger import Example
 from flywheel.promote import Model, Promotion
@@ -104,6 +105,12 @@ def test_every_end_of_a_turn_can_be_rated() -> None:
     assert [message["role"] for message in waiting] == ["user", "assistant"]
 
 
+def test_arguments_are_readable() -> None:
+    value = {"due_date": "Friday", "tags": ["a", {"b_c": True}], "n": 2.5}
+    assert messages.readable(value) == "due date: Friday, tags: a; b c: yes, n: 2.5"
+    assert messages.readable(False, Words("es")) == "no" and messages.readable("<b>") == "<b>"
+
+
 TURNS = st.lists(
     st.tuples(
         st.sampled_from(["answered", "stopped", "failed", "blocked", "awaiting"]),
@@ -154,6 +161,14 @@ def test_day_and_clock_are_local_time() -> None:
     days = [times.day(then.isoformat(), then + timedelta(days=ahead)) for ahead in (0, 1, 6, 7)]
     assert days == ["today", "yesterday", "Tuesday", "3 March 2026"]
     assert times.clock(then.isoformat()) == f"3 Mar {then:%H:%M}"
+
+
+def test_moments_in_spanish() -> None:
+    then = datetime(2026, 3, 3, 12, tzinfo=UTC).astimezone()
+    days = [times.day_es(then.isoformat(), then + timedelta(days=ahead)) for ahead in (0, 1, 6, 7)]
+    assert days == ["de hoy", "de ayer", "del martes", "del 3 de marzo de 2026"]
+    ages = [times.age_es(then.isoformat(), then + timedelta(seconds=seconds)) for seconds in (5, 60, 7200, 86400 * 12)]
+    assert ages == ["desde ahora mismo", "desde hace 1 minuto", "desde hace 2 horas", "desde hace 12 días"]
 
 
 @pytest.mark.parametrize(

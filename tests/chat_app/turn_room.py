@@ -77,9 +77,6 @@ def make_tools() -> dict[str, Tool]:
     return {tool.name: replace(tool, time_limit_s=0.2) if tool.name == "slow" else tool for tool in made}
 
 
-CONTEXT_TURNS = 4
-
-
 @dataclass
 class Room:
     """The parts of an app, made of real ones."""
@@ -115,7 +112,7 @@ def furnished(home: Path, rails: Rails) -> Iterator[Room]:
         registry.begin("base")
         model = ChatModel(nim.url, "", registry, timeout_seconds=5)
         room = Room(
-            SimpleNamespace(home=home, context_turns=CONTEXT_TURNS, model_tells_results=True),
+            SimpleNamespace(home=home, small_model=False),
             store,
             registry,
             rails,

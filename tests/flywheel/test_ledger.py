@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from feedback import calling, finished_turn, row, saying
 
+from flywheel.conversations import Conversations
 from flywheel.errors import NotFound, StorageError
 from flywheel.history import RunRecords
 from flywheel.ledger import CONFIDENT_CORRECTIONS, Ledger, Source
@@ -195,6 +196,10 @@ def test_everybody_who_complained_hears_that_their_correction_is_live(book: Book
     assert [(live.turn_id, live.model) for live in book.ledger.live_corrections("ann")] == [(turns[0].id, "tuned")]
     assert [live.turn_id for live in book.ledger.live_corrections("bob")] == [turns[1].id]
     assert book.ledger.live_corrections("cy") == []
+    Conversations(book.store).set_aside(turns[0].id, "ann", "retried")
+    assert len(book.ledger.live_corrections("ann")) == 1, "who asked again still hears of it"
+    Conversations(book.store).delete(turns[1].conversation_id, "bob")
+    assert book.ledger.live_corrections("bob") == [], "what was deleted is mentioned no more"
     Registry(book.store.database).roll_back(person="dev", reason="oops")
     assert book.ledger.live_corrections("ann") == []
 
