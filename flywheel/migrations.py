@@ -161,6 +161,67 @@ CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
 
+DESK = """
+-- cause: model | tool | rail | other, NULL where nobody was asked; suggested_by: the teacher with whose suggestion it began,
+-- seconds: from opening the turn to deciding; provisional 1: another reviewer decides on it too
+ALTER TABLE reviews ADD COLUMN cause TEXT;
+ALTER TABLE reviews ADD COLUMN suggested_by TEXT;
+ALTER TABLE reviews ADD COLUMN seconds REAL;
+ALTER TABLE reviews ADD COLUMN provisional INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX reviews_reviewer ON reviews (reviewer, id);
+
+-- how sure the model was of its first decision; natural-log probabilities
+CREATE TABLE confidences (
+    turn_id TEXT PRIMARY KEY REFERENCES turns (id) ON DELETE CASCADE, model TEXT NOT NULL,
+    mean_logprob REAL NOT NULL, margin REAL NOT NULL, tokens INTEGER NOT NULL
+) STRICT;
+CREATE INDEX confidences_model ON confidences (model);
+
+-- what another model said to the same question
+CREATE TABLE second_looks (
+    turn_id TEXT PRIMARY KEY REFERENCES turns (id) ON DELETE CASCADE, model TEXT NOT NULL,
+    response TEXT NOT NULL,  -- JSON: its assistant message
+    differs INTEGER NOT NULL, created_at TEXT NOT NULL
+) STRICT;
+
+-- corrections that somebody else proposed; no example until a reviewer approves
+CREATE TABLE proposals (
+    turn_id TEXT NOT NULL REFERENCES turns (id) ON DELETE CASCADE, person TEXT NOT NULL,
+    response TEXT NOT NULL,  -- JSON: the assistant message that should have been
+    created_at TEXT NOT NULL, PRIMARY KEY (turn_id, person)
+) STRICT;
+
+CREATE TABLE review_claims (
+    turn_id TEXT PRIMARY KEY REFERENCES turns (id) ON DELETE CASCADE, reviewer TEXT NOT NULL,
+    since TEXT NOT NULL, until TEXT NOT NULL
+) STRICT;
+CREATE INDEX review_claims_reviewer ON review_claims (reviewer);
+
+-- every finished turn and why it should be looked at; made anew of the other tables whenever review_stale names the turn
+CREATE TABLE review_queue (
+    turn_id TEXT PRIMARY KEY REFERENCES turns (id) ON DELETE CASCADE,
+    waiting INTEGER NOT NULL,  -- 1: somebody has to decide
+    state TEXT NOT NULL,       -- quiet | open | second | third | done
+    rank INTEGER NOT NULL,     -- of the most urgent reason, 0 first
+    moment TEXT NOT NULL,      -- when that came up
+    since TEXT NOT NULL,       -- decisions before this moment no longer count
+    reasons TEXT NOT NULL,     -- JSON: reason -> words
+    called TEXT NOT NULL,      -- names of the tools, with a comma after each
+    person TEXT NOT NULL, model TEXT NOT NULL, asked_at TEXT NOT NULL, question TEXT NOT NULL,
+    question_key TEXT NOT NULL,
+    offered TEXT NOT NULL      -- digest of the tools that the model saw
+) STRICT;
+CREATE INDEX review_queue_urgent ON review_queue (waiting, rank, moment DESC);
+CREATE INDEX review_queue_moment ON review_queue (waiting, moment);
+CREATE INDEX review_queue_question ON review_queue (question_key);
+
+CREATE TABLE review_stale (turn_id TEXT PRIMARY KEY REFERENCES turns (id) ON DELETE CASCADE) STRICT;
+INSERT INTO review_stale SELECT id FROM turns WHERE finished_at IS NOT NULL;
+"""
+STALE_WITH = {"turns": "id", "ratings": "turn_id", "reviews": "turn_id", "confidences": "turn_id", "second_looks": "turn_id",
+              "proposals": "turn_id"}  # fmt: skip
+"""Table → its column with the turn whose place in the queue is in question when a row is new or changes."""
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -197,3 +258,16 @@ def m004_erasure(database: Database) -> None:
 def m005_audit(database: Database) -> None:
     """The log of what not everybody may do; only a person's name in it can change, when they are erased."""
     _run(database, AUDIT)
+
+
+@MIGRATIONS()
+def m008_desk(database: Database) -> None:
+    """The review desk: a queue that fills itself, claims, causes, second reviewers, confidence and proposals."""
+    _run(database, DESK)
+    for table, column in STALE_WITH.items():
+        for event in ("INSERT", "UPDATE"):
+            # not by OR IGNORE: the conflict clause of the statement that fires a trigger goes before the trigger's own
+            database.execute(
+                f"CREATE TRIGGER review_stale_{table}_{event} AFTER {event} ON {table} BEGIN INSERT INTO review_stale"
+                f" SELECT new.{column} WHERE NOT EXISTS (SELECT 1 FROM review_stale WHERE turn_id = new.{column}); END"
+            )
