@@ -65,7 +65,7 @@ def _breaks_a_line(item: Any, inner: str) -> bool:
 
 def free_text(value: Any) -> str:
     """A value as text: a string as it is, unless it would be read as something else; anything else as JSON."""
-    if isinstance(value, str) and value.strip() == value and value not in EMPTY and parse(value)[1] is not None:
+    if isinstance(value, str) and value and value.strip() == value and value.isprintable() and parse(value)[1] is not None:
         return value
     return json.dumps(value, ensure_ascii=False)
 
@@ -90,8 +90,8 @@ def pairs_of(value: Any) -> str:
 
 
 def _key(name: str) -> str:
-    odd = not name or name.strip() != name or any(sign in name for sign in ':"') or len(name.splitlines()) != 1
-    return json.dumps(name) if odd else name
+    plainly = name and name.strip() == name and name.isprintable() and not any(sign in name for sign in ':"')
+    return name if plainly else json.dumps(name)
 
 
 def value_of(name: str, schema: Schema, raw: str) -> Any:

@@ -143,7 +143,7 @@ def turn_side(services: Services) -> TurnSide:
         with gr.Row():
             attempt = gr.Button("Try [t]", elem_id="try", min_width=90)
             approve = gr.Button("Approve [a]", variant="primary", elem_id="approve", min_width=110)
-            reject = gr.Button("Reject: nothing to learn [r]", elem_id="reject", min_width=150)
+            reject = gr.Button("Reject [r]", elem_id="reject", min_width=100)
             skip = gr.Button("Next [n]", elem_id="skip", min_width=90)
         with gr.Row():
             proposal = gr.Button(visible=False, size="sm", elem_id="use-proposal")

@@ -35,14 +35,16 @@
     const names = [...document.querySelectorAll("#tools-offered option")].map((option) => option.value);
     const wanted = input.value.trim().toLowerCase();
     input.value = names.find((name) => name === wanted) ?? names.find((name) => name.includes(wanted)) ?? input.dataset.was;
-    if (input.value !== input.dataset.was) reshape(input.closest(".call").id);
+    if (input.value === input.dataset.was) return;
+    input.dataset.was = input.value;
+    reshape(input.closest(".call").id);
   };
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return document.activeElement?.blur();
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) return event.preventDefault(), press("#approve");
-    if (event.key === "Enter" && event.target.matches?.("[data-tool]")) return event.preventDefault(), event.target.blur();
-    if (typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
+    if (event.key === "Enter" && event.target.matches?.("[data-tool]")) return event.preventDefault(), settleTool(event.target);
+    if (reshaped || typing(event.target) || event.ctrlKey || event.metaKey || event.altKey || !KEYS[event.key]) return;
     event.preventDefault();
     KEYS[event.key]();
   });
@@ -83,8 +85,9 @@
     window.reviewAdds = false;
     if (!reshaped) return;
     const call = at(`#${reshaped}`);
+    if (!call || call.contains(document.activeElement)) return;
     reshaped = null;
-    call && (call.querySelector("[data-tool]").dataset.was === "" ? call.querySelector("[data-tool]") : call)
-      && (focusFirst(call), document.activeElement === document.body && call.querySelector("[data-tool]").focus());
+    focusFirst(call);
+    if (!call.contains(document.activeElement)) call.querySelector("[data-tool]").focus(); // a tool without parameters
   }).observe(at("#form"), { childList: true, subtree: true });
 }

@@ -50,9 +50,9 @@ class Unsure:
 
     def words(self, mean_logprob: float, margin: float) -> str | None:
         """What makes this decision unsure, or None."""
-        if mean_logprob <= self.mean_logprob:
+        if mean_logprob < self.mean_logprob:
             return f"unsure of its words (mean log-probability {mean_logprob:.2f})"
-        return f"unsure between two words (margin {margin:.2f})" if margin <= self.margin else None
+        return f"unsure between two words (margin {margin:.2f})" if margin < self.margin else None
 
 
 class Confidences:
@@ -73,5 +73,5 @@ class Confidences:
         )
         if len(rows) < FEWEST or share <= 0:
             return None
-        place = max(int(len(rows) * share) - 1, 0)
+        place = int(min(share, 0.5) * len(rows))
         return Unsure(*(sorted(row[name] for row in rows)[place] for name in ("mean_logprob", "margin")))

@@ -122,6 +122,10 @@ class ReviewDesk:
         """How far reviewers agree, and how long a correction takes."""
         return Statistics.read(self._store.database, len(self.reviewers()))
 
+    def waiting(self) -> int:
+        """How many turns wait for a decision."""
+        return self._queue.waiting()
+
     def reviewers(self) -> set[str]:
         """The names of those who are known: who decided lately, or is at a turn."""
         since = (datetime.now(UTC) - timedelta(days=KNOWN_DAYS)).isoformat()

@@ -131,6 +131,12 @@ class Queue:
         row = self._database.first("SELECT state, reasons, since FROM review_queue WHERE turn_id = ?", (turn_id,))
         return (row["state"], json.loads(row["reasons"]), row["since"]) if row else ("quiet", {}, "")
 
+    def waiting(self) -> int:
+        """How many turns wait for somebody."""
+        self.refresh()
+        found = self._database.first("SELECT count(*) AS n FROM review_queue WHERE waiting = 1")
+        return found["n"] if found else 0
+
     # filling ---------------------------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
