@@ -20,6 +20,7 @@ from chat_app.repetition import end_of_first
 from flywheel.errors import PlatformError
 from flywheel.json_records import parse
 from flywheel.promote import Registry, Served
+from flywheel.review.confidence import Confidence, TokenChance
 from flywheel.store import Message, ToolSchema
 
 MAX_TOKENS = 512
@@ -40,12 +41,16 @@ class ProposedCall:
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole reply. finish_reason: as on the wire (stop, tool_calls, length). usage: token counts, empty if not told."""
+    """A whole reply. finish_reason: as on the wire (stop, tool_calls, length). usage: token counts, empty if not told.
+
+    confidence: how sure the model was, where the server tells.
+    """
 
     content: str
     calls: list[ProposedCall]
     finish_reason: str
     usage: dict[str, int]
+    confidence: Confidence | None = None
 
 
 class ChatModel:
@@ -65,6 +70,8 @@ class ChatModel:
             timeout=openai.Timeout(timeout_seconds, connect=min(5, timeout_seconds)),
             max_retries=1,
         )
+        self._chances: dict[str, Any] = {"logprobs": True, "top_logprobs": 2}
+        """What asks for the tokens' probabilities; emptied once a server has refused that."""
 
     def served(self) -> Served:
         """The model that answers now, and since when; reads the database. Raises NotFound before any model serves."""
@@ -91,7 +98,7 @@ class ChatModel:
         gathered = _Gathered()
         offered: dict[str, Any] = {"tools": tools, "tool_choice": tool_choice} if tools else {}
         try:
-            chunks = await self._client.chat.completions.create(
+            chunks = await self._begun(
                 model=model, messages=_on_the_wire(messages), stream=True, stream_options={"include_usage": True},
                 temperature=0, max_tokens=MAX_TOKENS, **offered,
             )  # fmt: skip
@@ -107,6 +114,18 @@ class ChatModel:
             # The last three: what comes of a server that sends JSON of another shape, or none.
             _log.warning("the model server failed: %s: %s", type(error).__name__, str(error)[:300])
             raise PlatformError(_sentence(error, model, begun=gathered.size > 0)) from error
+
+    async def _begun(self, **asked: Any) -> Any:
+        """The stream; a server that refuses to tell probabilities is asked without them, from then on."""
+        create: Any = self._client.chat.completions.create
+        try:
+            return await create(**asked, **self._chances)
+        except (openai.BadRequestError, openai.UnprocessableEntityError):
+            if not self._chances:
+                raise
+            chunks = await create(**asked)  # raises again where the fault was another
+            self._chances = {}
+            return chunks
 
 
 async def _next(chunks: Any, deadline: float) -> Any:
@@ -125,6 +144,7 @@ class _Gathered:
     finish_reason: str = ""
     usage: dict[str, int] = field(default_factory=dict)
     size: int = 0
+    chances: list[TokenChance] = field(default_factory=list)
 
     def take(self, chunk: Any) -> str:
         """Add a chunk of the stream; returns its text."""
@@ -134,6 +154,9 @@ class _Gathered:
             return ""
         choice = chunk.choices[0]
         self.finish_reason = choice.finish_reason or self.finish_reason
+        for token in (choice.logprobs and choice.logprobs.content) or ():
+            rivals = [other.logprob for other in token.top_logprobs or () if other.token != token.token]
+            self.chances.append(TokenChance(token.logprob, max(rivals, default=None)))
         for part in choice.delta.tool_calls or ():
             written = part.function.arguments or ""
             self.names.setdefault(part.index, "")
@@ -161,7 +184,7 @@ class _Gathered:
         if not self.finish_reason:
             raise ValueError("the stream ended before the reply did")
         calls = [_call(self.names[index], self.arguments[index]) for index in sorted(self.names)]
-        return Reply("".join(self.text), calls, self.finish_reason, self.usage)
+        return Reply("".join(self.text), calls, self.finish_reason, self.usage, Confidence.of(self.chances))
 
 
 def _call(name: str, raw: str) -> ProposedCall:

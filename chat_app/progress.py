@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 from chat_app.model import ChatModel, ProposedCall, Reply
 from chat_app.rails import Rails, RailVerdict, Stage
 from flywheel.errors import FlywheelError
+from flywheel.review.confidence import Confidence, Confidences
 from flywheel.store import Message, Store, ToolCall, Turn, TurnStatus
 from tools.tool import Tool
 
@@ -88,6 +89,7 @@ class Progress:
     answer: str = ""
     shown: str = ""
     reply: Reply = field(init=False, default=Reply("", [], "", {}))
+    first_confidence: Confidence | None = field(init=False, default=None)
     messages: list[Message] = field(init=False)
     verdicts: list[dict[str, Any]] = field(init=False)
     timings: dict[str, float] = field(init=False)
@@ -120,7 +122,14 @@ class Progress:
         self.timings["total"] = self.timings.get("total", 0.0) + (time.perf_counter() - self._started) * 1000
         return await asyncio.shield(asyncio.to_thread(self._save))  # the second cancellation of two must not lose it
 
+    def hear(self, reply: Reply) -> None:
+        """Take the model's reply; how sure it was of the first one is kept, since that is the one to be learned from."""
+        self.reply = reply
+        self.first_confidence = self.first_confidence or reply.confidence
+
     def _save(self) -> Turn:
+        if self.first_confidence is not None:
+            Confidences(self.services.store.database).record(self.turn.id, self.turn.model, self.first_confidence)
         self.services.store.save_turn(
             self.turn.id,
             status=self.status,

@@ -11,6 +11,7 @@ from chat_app.settings import Settings
 from flywheel.audit import Audit
 from flywheel.history import RunRecords
 from flywheel.ledger import Ledger
+from flywheel.policy import read_policy
 from flywheel.promote import Registry
 from flywheel.review import ReviewDesk
 from flywheel.store import Store
@@ -49,7 +50,7 @@ class Services:
             ledger=ledger,
             registry=registry,
             records=RunRecords(store.database),
-            desk=ReviewDesk(store, ledger),
+            desk=ReviewDesk(store, ledger, read_policy(settings.home).review),
             wheel=wheel,
             rails=Rails(content_safety_url=settings.content_safety_url),
             model=ChatModel(settings.flywheel.nim_url, settings.flywheel.api_key, registry),

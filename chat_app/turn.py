@@ -207,7 +207,7 @@ async def _streamed(progress: Progress) -> AsyncGenerator[str, None]:
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Reply):
-                    progress.reply = piece
+                    progress.hear(piece)
                     return
                 text = (text + piece).lstrip()
                 ends = [match.end() for match in _SENTENCE_END.finditer(text, len(progress.shown))]

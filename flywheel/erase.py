@@ -42,7 +42,7 @@ OWNED = {
 """Table → which rows are theirs, in an order in which they can be deleted."""
 NAMED = (
     ("reviews", "reviewer"), ("examples", "person"), ("examples", "reviewer"), ("imports", "person"), ("runs", "requested_by"),
-    ("promotions", "person"), ("audit", "person"), ("audit", "subject"),
+    ("promotions", "person"), ("audit", "person"), ("audit", "subject"), ("review_claims", "reviewer"), ("proposals", "person"),
 )  # fmt: skip
 """Where a name may stand in what stays."""
 GONE = "(SELECT value FROM json_each(?1))"
@@ -262,5 +262,6 @@ class Eraser:
 
 def _if_stays(table: str) -> str:
     """Names in what is erased anyway are not counted twice."""
-    goes = {"reviews": f" AND turn_id NOT IN ({TURNS})", "examples": f" AND (turn_id IS NULL OR turn_id NOT IN ({TURNS}))"}
+    goes = {name: f" AND turn_id NOT IN ({TURNS})" for name in ("reviews", "review_claims", "proposals")}
+    goes |= {"examples": f" AND (turn_id IS NULL OR turn_id NOT IN ({TURNS}))"}
     return goes.get(table, "")

@@ -14,15 +14,17 @@ from typing import Any
 
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
+from flywheel.review.policy import Policy as ReviewPolicy
 
 FILE = "policy.toml"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The whole file. gate: what a candidate must show."""
+    """The whole file. gate: what a candidate must show. review: which turns reviewers see, and how many of them."""
 
     gate: GatePolicy = field(default_factory=GatePolicy)
+    review: ReviewPolicy = field(default_factory=ReviewPolicy)
 
 
 def read_policy(home: Path) -> Policy:

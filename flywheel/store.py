@@ -19,7 +19,8 @@ from flywheel.tool_schemas import ToolSchema as ToolSchema
 TurnStatus = Literal["running", "awaiting", "answered", "blocked", "stopped", "failed"]
 CallStatus = Literal["proposed", "awaiting", "refused", "declined", "done", "failed"]
 Thumb = Literal["up", "down"]
-ReviewVerdict = Literal["approved", "rejected", "skipped"]
+ReviewVerdict = Literal["approved", "rejected", "skipped", "withdrawn"]
+Cause = Literal["model", "tool", "rail", "other"]
 SetAside = Literal["retried", "edited", "undone"]
 
 UNTITLED = "New conversation"
@@ -99,7 +100,11 @@ class Rating:
 
 @dataclass(frozen=True)
 class Review:
-    """A reviewer's decision on a turn. response_override: the assistant message that should have been."""
+    """A reviewer's decision on a turn. response_override: the assistant message that should have been.
+
+    cause: where the fault was; None where nobody was asked. suggested_by: the teacher whose suggestion it began with. seconds:
+    from opening the turn to deciding. provisional: whether another reviewer decides on it too before it counts.
+    """
 
     id: int
     turn_id: str
@@ -108,6 +113,15 @@ class Review:
     response_override: Message | None
     example_id: str | None
     created_at: str
+    cause: Cause | None = None
+    suggested_by: str | None = None
+    seconds: float | None = None
+    provisional: bool = False
+
+
+def review_from(row: Row) -> Review:
+    """A Review from its database row."""
+    return Review(**_decoded(row, "response_override") | {"provisional": bool(row["provisional"])})
 
 
 def _decoded(row: Row, *columns: str) -> Row:
@@ -297,17 +311,29 @@ class Store:
         verdict: ReviewVerdict,
         response_override: Message | None = None,
         example_id: str | None = None,
+        *,
+        cause: Cause | None = None,
+        suggested_by: str | None = None,
+        seconds: float | None = None,
+        provisional: bool = False,
     ) -> None:
-        """Append a reviewer's decision; the newest one counts."""
+        """Append a reviewer's decision."""
         self.database.insert(
             "reviews",
             {
                 "turn_id": turn_id, "reviewer": reviewer, "verdict": verdict, "example_id": example_id, "created_at": now(),
-                "response_override": None if response_override is None else dump(response_override),
+                "response_override": None if response_override is None else dump(response_override), "cause": cause,
+                "suggested_by": suggested_by, "seconds": seconds, "provisional": int(provisional),
             },
         )  # fmt: skip
 
     def latest_review(self, turn_id: str) -> Review | None:
-        """The decision that counts, or None."""
+        """What a reviewer did with the turn last, or None."""
         row = self.database.first("SELECT * FROM reviews WHERE turn_id = ? ORDER BY id DESC LIMIT 1", (turn_id,))
-        return None if row is None else Review(**_decoded(row, "response_override"))
+        return None if row is None else review_from(row)
+
+    def reviews(self, turn_id: str) -> list[Review]:
+        """All that reviewers did with the turn, in order."""
+        return [
+            review_from(row) for row in self.database.query("SELECT * FROM reviews WHERE turn_id = ? ORDER BY id", (turn_id,))
+        ]

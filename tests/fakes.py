@@ -28,6 +28,7 @@ class NimReply:
     """One scripted reply. calls: (name, arguments as text). spread_seconds: how long its text streams. ending: how that ends.
 
     done: properly. cut: the connection breaks. unfinished: it ends without a finish reason. hang: silence until the server stops.
+    chances: (a token's logprob, its likeliest rival's), told with the calls.
     """
 
     text: str = ""
@@ -37,6 +38,7 @@ class NimReply:
     body: str = ""
     pause_seconds: float = 0.0
     spread_seconds: float = 0.0
+    chances: tuple[tuple[float, float], ...] = ()
 
 
 class ScriptedNim:
@@ -120,8 +122,8 @@ class ScriptedNim:
             data = text.encode()
             handler.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
-        def chunk(delta: dict[str, Any], finish: str | None = None) -> None:
-            choice = {"index": 0, "delta": delta, "finish_reason": finish}
+        def chunk(delta: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> None:
+            choice = {"index": 0, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
             event = {"id": "c", "object": "chat.completion.chunk", "created": 0, "model": body["model"], "choices": [choice]}
             send(f"data: {json.dumps(event)}\n\n")
 
@@ -134,6 +136,8 @@ class ScriptedNim:
             chunk({"tool_calls": [head]})
             for start in range(0, len(arguments), 7):
                 chunk({"tool_calls": [{"index": index, "function": {"arguments": arguments[start : start + 7]}}]})
+        told = _chances(reply) if body.get("logprobs") else None
+        chunk({}, logprobs=told)
         if reply.ending == "hang":
             while not self._stopping.wait(0.02):
                 send(": still here\n\n")  # finds out when the client has gone
@@ -144,6 +148,16 @@ class ScriptedNim:
             chunk({}, "tool_calls" if reply.calls else "stop")
             send("data: [DONE]\n\n")
         send("")
+
+
+def _chances(reply: NimReply) -> dict[str, Any] | None:
+    """The tokens' probabilities as the wire tells them."""
+
+    def token(text: str, logprob: float) -> dict[str, Any]:
+        return {"token": text, "logprob": logprob, "bytes": None}
+
+    told = [token("x", own) | {"top_logprobs": [token("x", own), token("y", rival)]} for own, rival in reply.chances]
+    return {"content": told, "refusal": None} if told else None
 
 
 class ScriptedServices:

@@ -16,7 +16,7 @@ PURE = {"flywheel.curate", "flywheel.gate"}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
 TO_THE_APP = (
     "audit conversations database errors history imports json_records ledger people platform policy "
-    "promote review runs sessions settings starter store teacher"
+    "promote review runs sessions settings starter store teacher tool_schemas"
 ).split()
 
 

@@ -1,15 +1,14 @@
-"""The draft of a correction: the calls or words that should have been. Immutable; a change gives a new draft.
+"""The draft of a correction: the calls or words that should have been, as the form shows them and as the page sends them back.
 
 Knows the schemas that the model saw; neither Gradio's components nor the store.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chat_app.ui import forms
-from flywheel.database import new_id
 from flywheel.errors import InputError
 from flywheel.json_records import parse
 from flywheel.store import Message, ToolSchema, Turn
@@ -31,15 +30,11 @@ def first_reply(turn: Turn) -> Message:
 
 @dataclass(frozen=True)
 class Draft:
-    """calls: [{"name", "arguments"}], at least one so that the form has a tool to show; key: new for every shape of the form."""
+    """calls: [{"name", "arguments"}], at least one where there are tools, so that the form has one to show."""
 
     tools: list[ToolSchema]
     calls: list[dict[str, Any]]
     text: str
-    key: str = field(default_factory=lambda: new_id("draft"))
-
-    def __hash__(self) -> int:
-        return hash(self.key)  # Gradio sees by the hash that a State has changed
 
     @classmethod
     def of(cls, turn: Turn) -> Draft:
@@ -54,7 +49,30 @@ class Draft:
         calls = [
             {"name": call["name"], "arguments": call["arguments"] if isinstance(call["arguments"], dict) else {}} for call in made
         ]
-        return cls(turn.tools, calls or cls._blank(turn.tools), reply["content"])
+        return cls(turn.tools, calls or cls._blank(turn.tools), reply.get("content") or "")
+
+    @classmethod
+    def from_page(cls, turn: Turn, sent: str, *, lenient: bool = False) -> Draft:
+        """What the page's form holds: JSON of {"calls": [{"name", "fields": [[path, text]]}], "text", "add"}.
+
+        Raises InputError for a field that is missing or unreadable; lenient leaves it out instead.
+        """
+        value, problem = parse(sent or "{}")
+        if problem is not None or not isinstance(value, dict):
+            raise InputError("the form could not be read; reload the page")
+        draft = cls(turn.tools, [], str(value.get("text") or ""))
+        try:
+            made = [
+                (call["name"], {tuple(map(str, path)): str(text) for path, text in call["fields"]}) for call in value["calls"]
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError("the form could not be read; reload the page") from error
+        calls = [
+            {"name": name, "arguments": forms.arguments_of(draft.schema(name), fields, lenient=lenient)} for name, fields in made
+        ]
+        if value.get("add") and len(calls) < MAX_CALLS:
+            calls += cls._blank(turn.tools)
+        return replace(draft, calls=calls)
 
     @staticmethod
     def _blank(tools: list[ToolSchema]) -> list[dict[str, Any]]:
@@ -67,65 +85,37 @@ class Draft:
                 return tool
         raise InputError(f"the model saw no tool {name!r}")
 
-    def changed(self, calls: list[dict[str, Any]]) -> Draft:
-        """The same draft with other calls, and a new form."""
-        return replace(self, calls=calls, key=new_id("draft"))
+    def response(self, mode: str) -> Message | None:
+        """The assistant message that should have been; None = the model's own stands. Raises InputError."""
+        if mode == RIGHT:
+            return None
+        if mode == TEXT:
+            if not self.text.strip():
+                raise InputError("write the words that would have been right")
+            return {"role": "assistant", "content": self.text.strip()}
+        if not self.calls:
+            raise InputError("there is no call; to call no tool, choose “No tool: these words”")
+        functions = [{"type": "function", "function": dict(call)} for call in self.calls]
+        return {"role": "assistant", "content": "", "tool_calls": functions}
 
-    def with_tool(self, number: int, name: str) -> Draft:
-        """Call `number` gets another tool; arguments of the same name are kept."""
-        known = forms.properties(self.schema(name))
-        kept = {key: value for key, value in self.calls[number]["arguments"].items() if key in known}
-        return self.changed([{"name": name, "arguments": kept} if i == number else call for i, call in enumerate(self.calls)])
+    def html(self, mode: str) -> str:
+        """The form of it."""
+        calls = "".join(self._call_html(number, call) for number, call in enumerate(self.calls))
+        more = '<button type="button" id="add-call" data-add-call>Add another call</button>'
+        names = "".join(f'<option value="{forms.safe(tool["function"]["name"])}"></option>' for tool in self.tools)
+        text = f'<label for="in-answer">The answer</label><textarea id="in-answer" rows="3">\n{forms.safe(self.text)}</textarea>'
+        return (
+            f'<div class="draft" data-mode="{mode}"><datalist id="tools-offered">{names}</datalist>'
+            f'<div class="calls">{calls}{more if self.tools and len(self.calls) < MAX_CALLS else ""}</div>'
+            f'<div class="words" id="answer-text">{text}</div></div>'
+        )
 
-    def with_call(self) -> Draft:
-        """One more call."""
-        return self.changed(self.calls + self._blank(self.tools))
-
-    def without(self, number: int) -> Draft:
-        """One call less."""
-        return self.changed([call for i, call in enumerate(self.calls) if i != number])
-
-    def with_json(self, text: str) -> Draft:
-        """The calls from JSON: a list of {"name", "arguments"}. Raises InputError saying what is wrong."""
-        calls, problem = parse(text)
-        if problem is not None:
-            raise InputError(f"this is {problem}")
-        calls = calls if isinstance(calls, list) else [calls]
-        for call in calls:
-            if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not isinstance(call.get("arguments"), dict):
-                raise InputError('each call must be {"name": "...", "arguments": {...}}')
-            self.schema(call["name"])
-        if not calls:
-            raise InputError("no call in it; to call no tool, choose “No tool: these words”")
-        if len(calls) > MAX_CALLS:
-            raise InputError(f"{len(calls)} calls in it; a turn makes at most {MAX_CALLS}")
-        return self.changed([{"name": call["name"], "arguments": call["arguments"]} for call in calls])
-
-    def filled(self, values: list[Any], *, lenient: bool = False) -> Draft:
-        """The draft with what the form's fields hold, in the order of the form: tool, its parameters, next tool …
-
-        Raises InputError for a field that is missing or unreadable; lenient leaves it out instead.
-        """
-        read = forms.readable_arguments if lenient else forms.arguments_of
-        calls, position = [], 0
-        for call in self.calls:
-            schema = self.schema(call["name"])
-            count = len(forms.properties(schema))
-            arguments = read(schema, values[position + 1 : position + 1 + count])
-            calls.append({"name": call["name"], "arguments": arguments})
-            position += 1 + count
-        return replace(self, calls=calls)
-
-
-def response_of(mode: str, turn: Turn, draft: Draft, values: list[Any]) -> Message | None:
-    """The assistant message that should have been; None = the model's own stands. Raises InputError."""
-    if mode == RIGHT:
-        return None
-    if mode == TEXT:
-        text = str(values[0] if values else "").strip()
-        if not text:
-            raise InputError("write the words that would have been right")
-        return {"role": "assistant", "content": text}
-    calls = draft.filled(values).calls
-    functions = [{"type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}} for call in calls]
-    return {"role": "assistant", "content": "", "tool_calls": functions}
+    def _call_html(self, number: int, call: dict[str, Any]) -> str:
+        label, name, place = f"Tool {number + 1}" if number else "Tool", forms.safe(call["name"]), f"in-tool-{number}"
+        remove = '<button type="button" data-remove-call>Remove this call</button>' if len(self.calls) > 1 else ""
+        tool = f'<input id="{place}" data-tool data-was="{name}" list="tools-offered" autocomplete="off" value="{name}">'
+        fields = forms.call_form(self.schema(call["name"]), call["arguments"], number)
+        return (
+            f'<fieldset class="call" id="call-{number}">'
+            f'<div class="field" id="tool-{number}"><label for="{place}">{label}</label>{tool}</div>{fields}{remove}</fieldset>'
+        )

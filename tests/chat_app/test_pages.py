@@ -143,7 +143,7 @@ def test_the_pages_can_be_read_and_used(
     chat.get_by_role("button", name="What I can do").click()
     review = open_page(f"{app.url}/review/", **window)
     review.locator("#try").click()
-    review.get_by_role("button", name="As JSON").click()
+    review.locator("#help").click()
     expect(review.locator("#outcome")).to_contain_text("local_time returned")
     wheel = open_page(f"{app.url}/wheel/", **window)
     for name in ("Import examples", "What it was trained on", "History"):
