@@ -11,7 +11,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from flywheel.gate import Accuracy, Scores
+from flywheel.gate_scores import Accuracy, Scores
 from flywheel.history import STAGES, Run, RunRecords
 from flywheel.ledger import ImportReport
 from flywheel.promote import Model, Served

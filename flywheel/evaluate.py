@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from flywheel.curate import HOLDOUT_FILE, HOLDOUT_SUITE, expected_tool
 from flywheel.database import new_id
 from flywheel.errors import PlatformError
-from flywheel.gate import RowScore, Scores
+from flywheel.gate_scores import RowScore, Scores
 from flywheel.nemo import METRICS, Nemo, Sample
 from flywheel.rows import Row, to_nemo_eval
 

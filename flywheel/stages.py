@@ -18,7 +18,8 @@ from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, curate
 from flywheel.database import now
 from flywheel.errors import PlatformError, StorageError
 from flywheel.evaluate import Evaluation, read_exam, results, results_of
-from flywheel.gate import RowScore, decide
+from flywheel.gate import decide
+from flywheel.gate_scores import RowScore
 from flywheel.history import Run, RunRecords, Stage
 from flywheel.ledger import Ledger
 from flywheel.nemo import JobState, Nemo
