@@ -18,7 +18,7 @@ import openai
 
 from flywheel.errors import PlatformError
 from flywheel.json_records import parse
-from flywheel.promote import Registry, Served
+from flywheel.promote import Registry
 from flywheel.store import Message, ToolSchema
 
 MAX_TOKENS = 512
@@ -65,9 +65,9 @@ class ChatModel:
             max_retries=1,
         )
 
-    def served(self) -> Served:
-        """The model that answers now, and since when; reads the database. Raises NotFound before any model serves."""
-        return self._registry.served()
+    def serving(self, conversation_id: str) -> str:
+        """The model that answers this conversation now; reads the database. Raises NotFound before any model serves."""
+        return self._registry.serving(conversation_id)
 
     async def aclose(self) -> None:
         """Close the connections."""

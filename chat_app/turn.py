@@ -50,7 +50,7 @@ def run_turn(services: Services, conversation: Conversation, text: str) -> Async
             conversation,
             without_secrets(question),
             tools=[tool.schema for tool in services.tools.values()],
-            model=services.model.served().model,
+            model=services.model.serving(conversation.id),
             context=context_for(services.store.turns(conversation.id), services.settings.context_turns),
         )
 

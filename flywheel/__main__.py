@@ -194,17 +194,24 @@ def models(output: Output) -> None:
     with opened_state() as (_, store):
         registry = Registry(store.database)
         served, known, moves = registry.served(), registry.models(), registry.promotions()
+        canary = registry.canaries.latest()
+        seen = registry.canaries.seen(canary) if canary else None
     value = {"served": asdict(served), "models": [asdict(m) for m in known], "promotions": [asdict(m) for m in moves]}
-    output.result(value, cli_text.model_list(known, served))
+    trial = (
+        asdict(canary) | {"seen": {name: arms._asdict() for name, arms in seen._asdict().items()}} if canary and seen else None
+    )
+    output.result(value | {"canary": trial}, cli_text.model_list(known, served, canary, seen))
 
 
 @main.command()
 @click.argument("model")
-@click.option("--reason", default="by hand", show_default=True, help="Why; it stays in the history.")
+@click.option("--reason", default="", help="Why; it stays in the history. Against the gate's verdict, it must be given.")
 @json_option
 @click.pass_obj
 def promote(output: Output, model: str, reason: str) -> None:
     """Let MODEL answer the chat from now on. NIM must list it.
+
+    It takes a reason to overrule the gate, and the audit log keeps who did.
 
     Example: flywheel promote flywheel/tool-llama-5m-run-3f2a91bc07d1@v1 --reason "fixes the reminders"
     """
@@ -219,11 +226,26 @@ def promote(output: Output, model: str, reason: str) -> None:
 
 
 @main.command()
+@click.argument("model")
+@click.option("--reason", required=True, help="Why; it stays in the run's record.")
+@json_option
+@click.pass_obj
+def reject(output: Output, model: str, reason: str) -> None:
+    """Set a candidate aside for good, also one that is on trial with a share of the conversations.
+
+    Example: flywheel reject flywheel/tool-llama-5m-run-3f2a91bc07d1@v1 --reason "answers oddly"
+    """
+    with opened_state() as (_, store):
+        Registry(store.database).reject(model, person=PERSON, reason=reason)
+    output.result({"rejected": model}, f"{model} is rejected.")
+
+
+@main.command()
 @click.option("--reason", default="by hand", show_default=True, help="Why; it stays in the history.")
 @json_option
 @click.pass_obj
 def rollback(output: Output, reason: str) -> None:
-    """Let the model answer the chat that did so before the present one.
+    """Let the model answer the chat that did so before the present one; a candidate on trial is taken back instead.
 
     Example: flywheel rollback --reason "people complain"
     """

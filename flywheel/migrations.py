@@ -161,6 +161,18 @@ CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
 
+CANARY = """
+CREATE TABLE canaries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL REFERENCES models (id), current TEXT NOT NULL, run_id TEXT,
+    share REAL NOT NULL, conversations INTEGER NOT NULL, alpha REAL NOT NULL,
+    status TEXT NOT NULL,    -- running | promoted | rolled_back | ended
+    reason TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT
+) STRICT;
+CREATE UNIQUE INDEX canaries_running ON canaries (status) WHERE status = 'running';
+-- sft | dpo | compare
+ALTER TABLE runs ADD COLUMN recipe TEXT NOT NULL DEFAULT 'sft';
+"""
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -197,3 +209,9 @@ def m004_erasure(database: Database) -> None:
 def m005_audit(database: Database) -> None:
     """The log of what not everybody may do; only a person's name in it can change, when they are erased."""
     _run(database, AUDIT)
+
+
+@MIGRATIONS()
+def m011_canary(database: Database) -> None:
+    """Candidates on trial with a share of the conversations; by which recipe a run trains."""
+    _run(database, CANARY)

@@ -288,13 +288,16 @@ class Nemo:
         with spoken_to("NIM", self._settings.nim_url, "list its models"):
             return [model.id for model in self._nim.models.list()]
 
-    def predict(self, model: str, messages: list[Any], tools: list[Any]) -> list[dict[str, Any]]:
-        """The tool calls ({function: {name, arguments: JSON string}}) with which a model answers; [] where it answers in text."""
+    def predict(self, model: str, messages: list[Any], tools: list[Any]) -> tuple[list[dict[str, Any]], int | None]:
+        """The tool calls ({function: {name, arguments: JSON string}}) with which a model answers; [] where it answers in text.
+
+        With them the tokens that it wrote, if NIM says how many.
+        """
         offer: dict[str, Any] = {"tools": tools, "tool_choice": "auto"} if tools else {}
         with spoken_to("NIM", self._settings.nim_url, f"let {model!r} answer"):
             reply = self._nim.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=512, **offer)
         calls = reply.choices[0].message.tool_calls or []
-        return [call.model_dump() for call in calls]
+        return [call.model_dump() for call in calls], reply.usage.completion_tokens if reply.usage else None
 
 
 def _training_state(details: CustomizationStatusDetails) -> TrainingState:

@@ -12,17 +12,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from flywheel.canary import Policy as CanaryPolicy
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
+from flywheel.promote import Policy as PromotionPolicy
 
 FILE = "policy.toml"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The whole file. gate: what a candidate must show."""
+    """The whole file. gate: what a candidate must show. promotion, canary: how one that did comes to serve."""
 
     gate: GatePolicy = field(default_factory=GatePolicy)
+    promotion: PromotionPolicy = field(default_factory=PromotionPolicy)
+    canary: CanaryPolicy = field(default_factory=CanaryPolicy)
 
 
 def read_policy(home: Path) -> Policy:
@@ -50,4 +54,7 @@ def _section(path: Path, name: str, kind: Any, given: Any) -> Any:
         wanted = (int, float) if isinstance(defaults[key], float) else (type(defaults[key]),)
         if not isinstance(value, wanted) or isinstance(value, bool) is not isinstance(defaults[key], bool):
             raise InputError(f"{path}: {key} in [{name}] is {value!r}; give a value such as {defaults[key]!r}")
-    return kind(**given)
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise InputError(f"{path}: {error} (in [{name}])") from error

@@ -162,6 +162,7 @@ class Wheel:
             try:
                 if self._launched:
                     self._enqueue_requested()
+                    self._registry.decide_canary()
                 else:
                     self._try_launch()
             except FlywheelError as error:  # the disk is full, say: it may pass

@@ -23,9 +23,11 @@ from flywheel.gate_scores import RowScore
 from flywheel.history import Run, RunRecords, Stage
 from flywheel.ledger import Ledger
 from flywheel.nemo import JobState, Nemo
-from flywheel.promote import Model, Registry
+from flywheel.policy import Policy, read_policy
+from flywheel.promote import ITSELF, Model, Registry
+from flywheel.red_team import with_attacks
 from flywheel.settings import Settings
-from flywheel.starter import load_old_skills, load_replay
+from flywheel.starter import load_old_skills, load_red_team, load_replay
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model, recipe_for
 from flywheel.transport import PlatformAway
@@ -87,6 +89,7 @@ class Stages:
 
     def _make_dataset(self, run_id: str) -> None:
         made = curate(self._ledger.examples(), load_replay(), load_old_skills(), run_id=run_id)
+        made = with_attacks(made, load_red_team())
         folder = self._folder(run_id)
         draft = folder.with_suffix(".draft")
         try:
@@ -207,7 +210,8 @@ class Stages:
         self._begin(run_id, "gate")
         raw = json.loads(self._read(run_id, SCORES_FILE))
         rows = {label: [RowScore(*row) for row in raw[label]] for label in ("candidate", "current")}
-        verdict = await asyncio.to_thread(decide, rows["candidate"], rows["current"])
+        policy = read_policy(self._settings.home).gate
+        verdict = await asyncio.to_thread(decide, rows["candidate"], rows["current"], policy)
         self._records.note(run_id, verdict=verdict.to_dict())
         self._end(run_id, "gate", {"verdict": verdict.verdict, "reasons": verdict.reasons})
 
@@ -216,20 +220,31 @@ class Stages:
         candidate = self._begin(run_id, "promote").candidate
         assert candidate
         await self._until_listed(run_id, candidate)
+        policy = read_policy(self._settings.home)
         with self._database.transaction():
             run = self._check(run_id)
-            served, verdict = self._registry.served().model, run.verdict or {}
-            if verdict.get("verdict") != "pass":
-                hindrance = f"the gate's verdict is {verdict.get('verdict')}"
-            elif served not in (run.current, candidate):
-                hindrance = f"{served!r} was put live meanwhile, and the candidate was compared with {run.current!r}"
+            hindrance = self._hindrance(run, policy)
+            if hindrance:
+                self._records.end_stage(run_id, "promote", {"reason": f"{hindrance}: a developer decides"}, status="skipped")
+                self._records.finish(run_id, "succeeded", outcome="waiting")
+            elif policy.canary.share and self._registry.served().model != candidate:
+                self._registry.begin_canary(candidate, run_id, policy.canary)
+                self._end(run_id, "promote", {"model": candidate, "previous": run.current, "canary_share": policy.canary.share})
+                self._records.finish(run_id, "succeeded", outcome="canary")
             else:
-                self._registry.promote(candidate, person="flywheel", reason="; ".join(verdict["reasons"]), run_id=run_id)
+                reasons = "; ".join((run.verdict or {})["reasons"])
+                self._registry.promote(candidate, person=ITSELF, reason=reasons, run_id=run_id)
                 self._end(run_id, "promote", {"model": candidate, "previous": run.current})
                 self._records.finish(run_id, "succeeded", outcome="promoted")
-                return
-            self._records.end_stage(run_id, "promote", {"reason": f"{hindrance}: a developer decides"}, status="skipped")
-            self._records.finish(run_id, "succeeded", outcome="waiting")
+
+    def _hindrance(self, run: Run, policy: Policy) -> str | None:
+        """Why the candidate does not go live by itself."""
+        served, verdict = self._registry.served().model, (run.verdict or {}).get("verdict")
+        if verdict != "pass":
+            return f"the gate's verdict is {verdict}"
+        if served not in (run.current, run.candidate):
+            return f"{served!r} was put live meanwhile, and the candidate was compared with {run.current!r}"
+        return None if policy.promotion.automatic else "it passed the gate, and policy.toml says that nothing goes live by itself"
 
     # what all stages share -------------------------------------------------------------------------------------------
 
