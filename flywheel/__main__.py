@@ -23,7 +23,7 @@ from flywheel import cli_people, cli_text
 from flywheel.cli_shell import Commands, Output, json_option, opened_state, running_services
 from flywheel.doctor import doctor
 from flywheel.errors import InputError, NotFound
-from flywheel.history import Run, RunRecords
+from flywheel.history import RECIPES, RecipeName, Run, RunRecords
 from flywheel.imports import import_everyday, import_file, import_hub
 from flywheel.ledger import Ledger
 from flywheel.promote import Registry
@@ -95,9 +95,16 @@ def import_(output: Output, source: str, split: str, limit: int | None) -> None:
 
 @main.command()
 @click.option("--wait", is_flag=True, help="Work the run off and wait for its end, also without the web app.")
+@click.option(
+    "--recipe",
+    type=click.Choice(RECIPES),
+    default="sft",
+    show_default=True,
+    help="How it learns: from right answers (sft), or from corrections beside the model's own wrong answers (dpo).",
+)
 @json_option
 @click.pass_obj
-def run(output: Output, wait: bool) -> None:
+def run(output: Output, wait: bool, recipe: RecipeName) -> None:
     """Train, evaluate and, if the gate passes, promote the next model.
 
     A run that is under way already, or was when the machine went down, is carried on with --wait.
@@ -110,7 +117,7 @@ def run(output: Output, wait: bool) -> None:
         active = RunRecords(store.database).active() if wait else None
         if active:
             output.note(f"The run {active.id} is under way; carrying it on.")
-        asked = active or request(store, PERSON)
+        asked = active or request(store, PERSON, recipe)
         if wait:
             asked = _work_off(settings, store, asked, output)
         elif not launcher_running(settings):

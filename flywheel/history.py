@@ -16,7 +16,8 @@ from flywheel.errors import NotFound
 Stage = Literal["curate", "upload", "train", "evaluate", "gate", "promote"]
 STAGES: tuple[Stage, ...] = ("curate", "upload", "train", "evaluate", "gate", "promote")
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-RecipeName = Literal["sft", "dpo", "compare"]
+RecipeName = Literal["sft", "dpo"]
+RECIPES: tuple[RecipeName, ...] = ("sft", "dpo")
 Outcome = Literal["promoted", "canary", "waiting", "rejected"]
 
 

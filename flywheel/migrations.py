@@ -169,7 +169,7 @@ CREATE TABLE canaries (
     reason TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT
 ) STRICT;
 CREATE UNIQUE INDEX canaries_running ON canaries (status) WHERE status = 'running';
--- sft | dpo | compare
+-- sft | dpo
 ALTER TABLE runs ADD COLUMN recipe TEXT NOT NULL DEFAULT 'sft';
 """
 

@@ -21,15 +21,17 @@ from flywheel.evaluate import Evaluation, read_exam, results, results_of
 from flywheel.gate import decide
 from flywheel.gate_scores import RowScore
 from flywheel.history import Run, RunRecords, Stage
-from flywheel.ledger import Ledger
+from flywheel.ledger import Example, Ledger
 from flywheel.nemo import JobState, Nemo
 from flywheel.policy import Policy, read_policy
+from flywheel.preferences import with_preferences
 from flywheel.promote import ITSELF, Model, Registry
 from flywheel.red_team import with_attacks
-from flywheel.settings import Settings
+from flywheel.rows import Message
+from flywheel.settings import LOCAL_BASE_MODEL, Settings
 from flywheel.starter import load_old_skills, load_red_team, load_replay
 from flywheel.store import Store
-from flywheel.train import Recipe, output_model, recipe_for
+from flywheel.train import Recipe, output_model, preference_recipe_for, recipe_for
 from flywheel.transport import PlatformAway
 
 P = ParamSpec("P")
@@ -71,6 +73,7 @@ class Stages:
         self._settings = settings
         self._nemo = nemo
         self._recipe = recipe
+        self._store = store
         self._database = store.database
         self._records = RunRecords(store.database)
         self._ledger = Ledger(store.database)
@@ -88,8 +91,11 @@ class Stages:
         self._end(run_id, "curate", {name: manifest[name] for name in shown} | {"excluded": len(manifest["exclusions"])})
 
     def _make_dataset(self, run_id: str) -> None:
-        made = curate(self._ledger.examples(), load_replay(), load_old_skills(), run_id=run_id)
-        made = with_attacks(made, load_red_team())
+        examples = self._ledger.examples()
+        made = with_attacks(curate(examples, load_replay(), load_old_skills(), run_id=run_id), load_red_team())
+        if self._records.run(run_id).recipe == "dpo":
+            spaced = self._settings.base_model != LOCAL_BASE_MODEL
+            made = with_preferences(made, examples, self._wrong_answers(examples), spaced=spaced)
         folder = self._folder(run_id)
         draft = folder.with_suffix(".draft")
         try:
@@ -102,6 +108,16 @@ class Stages:
         except OSError as error:
             raise StorageError(f"cannot write the dataset {str(folder)!r}: {error.strerror}; make room and run again") from error
         self._ledger.save_dataset(run_id, made.manifest["digest"], made.manifest, made.splits)
+
+    def _wrong_answers(self, examples: list[Example]) -> dict[str, Message]:
+        """Example id → what the model itself had said first, for corrections of its turns."""
+        wrong: dict[str, Message] = {}
+        for example in examples:
+            if example.source == "correction" and example.turn_id:
+                said = [each for each in self._store.turn(example.turn_id).messages if each["role"] == "assistant"]
+                if said:
+                    wrong[example.id] = said[0]
+        return wrong
 
     async def upload(self, run_id: str) -> None:
         """Put the dataset into the Data Store and register it."""
@@ -119,7 +135,9 @@ class Stages:
         self._begin(run_id, "train")
         base = self._settings.base_model
         candidate = output_model(self._settings.namespace, base, run_id)
-        recipe = self._recipe or recipe_for(base, self._read(run_id, TRAINING_FILE).count(b"\n"))
+        recipe: Recipe = self._recipe or recipe_for(base, self._read(run_id, TRAINING_FILE).count(b"\n"))
+        if self._records.run(run_id).recipe == "dpo":
+            recipe = preference_recipe_for(base)
         create = self._nemo.create_training
         job_id = await self._patiently(run_id, create, run_id, run_id, candidate, recipe.hyperparameters())
         self._records.note(run_id, job_id=job_id, candidate=candidate)

@@ -12,10 +12,17 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("chat_app", "flywheel", "tools")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 RECIPE = tuple(f"flywheel.local.base.{name}" for name in ("draw", "invented", "turns"))
-PURE = {"flywheel.curate", "flywheel.gate", "flywheel.gate_scores", "flywheel.gate_statistics", "flywheel.red_team"}
+PURE = {
+    "flywheel.curate",
+    "flywheel.gate",
+    "flywheel.gate_scores",
+    "flywheel.gate_statistics",
+    "flywheel.preferences",
+    "flywheel.red_team",
+}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
 TO_THE_APP = "database errors history imports json_records ledger platform promote review runs settings".split()
-TO_THE_APP += ["audit", "people", "policy", "starter", "store", "teacher"]
+TO_THE_APP += ["audit", "canary", "canary_evidence", "people", "policy", "starter", "store", "teacher"]
 
 
 def name_of(path: Path) -> str:
