@@ -128,7 +128,7 @@ class Registry:
             self._move(model.id, "promote", person, reason.strip() or "by hand", run_id or model.run_id)
             self._database.execute("UPDATE models SET status = 'promoted' WHERE id = ? AND status != 'base'", (model.id,))
             self._database.execute("UPDATE runs SET outcome = 'promoted' WHERE candidate = ?", (model.id,))
-            self._audit.record(person, "promote model", model.id, **({"verdict_overridden": overridden} if overridden else {}))
+            self._audit.record(person, "promote model", model.id, **({"overridden": overridden} if overridden else {}))
         return True
 
     def _objection(self, model: Model) -> str | None:
