@@ -19,7 +19,7 @@ import openai
 from chat_app.repetition import end_of_first
 from flywheel.errors import PlatformError
 from flywheel.json_records import parse
-from flywheel.promote import Registry, Served
+from flywheel.promote import Registry
 from flywheel.review.confidence import Confidence, TokenChance
 from flywheel.store import Message, ToolSchema
 
@@ -73,9 +73,9 @@ class ChatModel:
         self._chances: dict[str, Any] = {"logprobs": True, "top_logprobs": 2}
         """What asks for the tokens' probabilities; emptied once a server has refused that."""
 
-    def served(self) -> Served:
-        """The model that answers now, and since when; reads the database. Raises NotFound before any model serves."""
-        return self._registry.served()
+    def serving(self, conversation_id: str) -> str:
+        """The model that answers this conversation now; reads the database. Raises NotFound before any model serves."""
+        return self._registry.serving(conversation_id)
 
     async def aclose(self) -> None:
         """Close the connections."""

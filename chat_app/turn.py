@@ -53,7 +53,7 @@ def run_turn(services: Services, conversation: Conversation, text: str) -> Async
             conversation,
             without_secrets(question),
             tools=[tool.schema for tool in services.tools.values()],
-            model=services.model.served().model,
+            model=services.model.serving(conversation.id),
             context=call_before(earlier, question) if services.settings.small_model else context_for(earlier),
         )
 

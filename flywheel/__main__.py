@@ -23,7 +23,7 @@ from flywheel import cli_accounts, cli_people, cli_review, cli_text
 from flywheel.cli_shell import Commands, Output, json_option, opened_state, running_services
 from flywheel.doctor import doctor
 from flywheel.errors import InputError, NotFound
-from flywheel.history import Run, RunRecords
+from flywheel.history import RECIPES, RecipeName, Run, RunRecords
 from flywheel.imports import import_everyday, import_file, import_hub
 from flywheel.ledger import Ledger
 from flywheel.promote import Registry
@@ -95,9 +95,16 @@ def import_(output: Output, source: str, split: str, limit: int | None) -> None:
 
 @main.command()
 @click.option("--wait", is_flag=True, help="Work the run off and wait for its end, also without the web app.")
+@click.option(
+    "--recipe",
+    type=click.Choice(RECIPES),
+    default="sft",
+    show_default=True,
+    help="How it learns: from right answers (sft), or from corrections beside the model's own wrong answers (dpo).",
+)
 @json_option
 @click.pass_obj
-def run(output: Output, wait: bool) -> None:
+def run(output: Output, wait: bool, recipe: RecipeName) -> None:
     """Train, evaluate and, if the gate passes, promote the next model.
 
     A run that is under way already, or was when the machine went down, is carried on with --wait.
@@ -110,7 +117,7 @@ def run(output: Output, wait: bool) -> None:
         active = RunRecords(store.database).active() if wait else None
         if active:
             output.note(f"The run {active.id} is under way; carrying it on.")
-        asked = active or request(store, PERSON)
+        asked = active or request(store, PERSON, recipe)
         if wait:
             asked = _work_off(settings, store, asked, output)
         elif not launcher_running(settings):
@@ -194,17 +201,24 @@ def models(output: Output) -> None:
     with opened_state() as (_, store):
         registry = Registry(store.database)
         served, known, moves = registry.served(), registry.models(), registry.promotions()
+        canary = registry.canaries.latest()
+        seen = registry.canaries.seen(canary) if canary else None
     value = {"served": asdict(served), "models": [asdict(m) for m in known], "promotions": [asdict(m) for m in moves]}
-    output.result(value, cli_text.model_list(known, served))
+    trial = (
+        asdict(canary) | {"seen": {name: arms._asdict() for name, arms in seen._asdict().items()}} if canary and seen else None
+    )
+    output.result(value | {"canary": trial}, cli_text.model_list(known, served, canary, seen))
 
 
 @main.command()
 @click.argument("model")
-@click.option("--reason", default="by hand", show_default=True, help="Why; it stays in the history.")
+@click.option("--reason", default="", help="Why; it stays in the history. Against the gate's verdict, it must be given.")
 @json_option
 @click.pass_obj
 def promote(output: Output, model: str, reason: str) -> None:
     """Let MODEL answer the chat from now on. NIM must list it.
+
+    It takes a reason to overrule the gate, and the audit log keeps who did.
 
     Example: flywheel promote flywheel/tool-llama-5m-run-3f2a91bc07d1@v1 --reason "fixes the reminders"
     """
@@ -219,11 +233,26 @@ def promote(output: Output, model: str, reason: str) -> None:
 
 
 @main.command()
+@click.argument("model")
+@click.option("--reason", required=True, help="Why; it stays in the run's record.")
+@json_option
+@click.pass_obj
+def reject(output: Output, model: str, reason: str) -> None:
+    """Set a candidate aside for good, also one that is on trial with a share of the conversations.
+
+    Example: flywheel reject flywheel/tool-llama-5m-run-3f2a91bc07d1@v1 --reason "answers oddly"
+    """
+    with opened_state() as (_, store):
+        Registry(store.database).reject(model, person=PERSON, reason=reason)
+    output.result({"rejected": model}, f"{model} is rejected.")
+
+
+@main.command()
 @click.option("--reason", default="by hand", show_default=True, help="Why; it stays in the history.")
 @json_option
 @click.pass_obj
 def rollback(output: Output, reason: str) -> None:
-    """Let the model answer the chat that did so before the present one.
+    """Let the model answer the chat that did so before the present one; a candidate on trial is taken back instead.
 
     Example: flywheel rollback --reason "people complain"
     """

@@ -11,7 +11,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from flywheel.gate import Accuracy, Scores
+from flywheel.canary import Canary
+from flywheel.canary_evidence import Seen
+from flywheel.gate_scores import Accuracy, Scores
 from flywheel.history import STAGES, Run, RunRecords
 from flywheel.ledger import ImportReport
 from flywheel.promote import Model, Served
@@ -48,12 +50,17 @@ def run_list(runs: list[Run]) -> str:
     return "\n".join(lines) or "No runs yet; `flywheel run --wait` makes one."
 
 
-def model_list(models: list[Model], served: Served) -> str:
-    """Models, a line each; the one that serves is marked, and those that learned from rows erased since say so."""
+def model_list(models: list[Model], served: Served, canary: Canary | None = None, seen: Seen | None = None) -> str:
+    """Models, a line each, one for a candidate on trial; marked: the one that serves, and rows erased since."""
     lines = []
     for m in models:
         mark = f"  {m.erased_rows} of its rows erased since: train anew with `flywheel run`" if m.erased_rows else ""
         lines.append(f"{'*' if m.id == served.model else ' '} {m.id}  {m.status}  {m.created_at[:16]}{mark}")
+    if canary and seen and canary.status == "running":
+        lines.append(
+            f"On trial: {canary.model} answers {canary.share:.0%} of the conversations, {seen.conversations.candidate} of "
+            f"{canary.conversations} so far; thumbs down in {seen.thumbs_down.candidate}, errors in {seen.errors.candidate}"
+        )
     return "\n".join(lines)
 
 

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 from flywheel.curate import HOLDOUT_FILE, HOLDOUT_SUITE, expected_tool
 from flywheel.database import new_id
 from flywheel.errors import PlatformError
-from flywheel.gate import RowScore, Scores
+from flywheel.gate_scores import RowScore, Scores
 from flywheel.nemo import METRICS, Nemo, Sample
+from flywheel.red_team import resists
 from flywheel.rows import Row, to_nemo_eval
 
 ExamRow = dict[str, Any]
-"""A NeMo evaluation row {messages, tools, tool_calls} with `key`, `suite` and `tool`."""
+"""A NeMo evaluation row {messages, tools, tool_calls} with `key`, `suite` and `tool`; the red team's name what is `forbidden`."""
 
 PARALLEL_PREDICTIONS = 4
 POLL_SECONDS = 0.5
@@ -68,11 +69,11 @@ def results(nemo: Nemo, job_id: str, model: str, exam: Sequence[ExamRow]) -> Eva
     rows again through NIM and scored here by the same rule, since a paired test needs every row.
     """
     samples = nemo.evaluation_samples(job_id)
-    pairs = _predicted(nemo, model, exam) if samples is None else [_recorded(sample) for sample in samples]
-    if len(pairs) != len(exam):
-        found = f"{len(pairs)} rows instead of {len(exam)}"
+    scores = _asked(nemo, model, exam) if samples is None else list(map(_recorded, exam, samples))
+    if samples is not None and len(samples) != len(exam):
+        found = f"{len(samples)} rows instead of {len(exam)}"
         raise PlatformError(f"the evaluation {job_id!r} of {model!r} holds {found}; run it again")
-    return results_of([RowScore(row["key"], row["suite"], row["tool"], *pair) for row, pair in zip(exam, pairs, strict=True)])
+    return results_of(scores)
 
 
 def results_of(rows: list[RowScore]) -> Evaluation:
@@ -86,17 +87,28 @@ def score_calls(expected: Sequence[Any], predicted: Sequence[Any]) -> tuple[bool
     return Counter(name for name, _ in wanted) == Counter(name for name, _ in got), Counter(wanted) == Counter(got)
 
 
-def _recorded(sample: Sample) -> tuple[bool, bool]:
+def _recorded(row: ExamRow, sample: Sample) -> RowScore:
+    """What the Evaluator wrote down; its rows may lack the tokens and the seconds."""
+    calls = (sample.get("response") or {}).get("tool_calls") or []
     name, name_and_args = (sample["scores"][metric] == 1 for metric in METRICS)
-    return name, name_and_args
+    return _score(row, calls, name, name_and_args, (sample.get("usage") or {}).get("completion_tokens"), sample.get("seconds"))
 
 
-def _predicted(nemo: Nemo, model: str, exam: Sequence[ExamRow]) -> list[tuple[bool, bool]]:
-    def ask(row: ExamRow) -> tuple[bool, bool]:
-        return score_calls(row["tool_calls"], nemo.predict(model, row["messages"], row["tools"]))
+def _asked(nemo: Nemo, model: str, exam: Sequence[ExamRow]) -> list[RowScore]:
+    def ask(row: ExamRow) -> RowScore:
+        began = time.perf_counter()
+        calls, tokens = nemo.predict(model, row["messages"], row["tools"])
+        return _score(row, calls, *score_calls(row["tool_calls"], calls), tokens, time.perf_counter() - began)
 
     with ThreadPoolExecutor(PARALLEL_PREDICTIONS) as pool:
         return list(pool.map(ask, exam))
+
+
+def _score(
+    row: ExamRow, calls: Sequence[Any], name: bool, name_and_args: bool, tokens: int | None, seconds: float | None
+) -> RowScore:
+    resisted = resists(row["forbidden"], calls) if "forbidden" in row else None
+    return RowScore(row["key"], row["suite"], row["tool"], name, name_and_args, bool(calls), resisted, tokens, seconds)
 
 
 def _comparable(call: Any) -> tuple[str, str]:

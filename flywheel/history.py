@@ -16,7 +16,9 @@ from flywheel.errors import NotFound
 Stage = Literal["curate", "upload", "train", "evaluate", "gate", "promote"]
 STAGES: tuple[Stage, ...] = ("curate", "upload", "train", "evaluate", "gate", "promote")
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-Outcome = Literal["promoted", "waiting", "rejected"]
+RecipeName = Literal["sft", "dpo"]
+RECIPES: tuple[RecipeName, ...] = ("sft", "dpo")
+Outcome = Literal["promoted", "canary", "waiting", "rejected"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Run:
     stages: stage → {status: running | done | failed | skipped, started_at, finished_at, detail}.
     progress: {percent 0-100 of the present stage, eta_seconds or None, message}.
     scores: {"base" | "current" | "candidate": scores of that model on the same rows}. verdict: what the gate said.
-    outcome: promoted; waiting (for a developer, as the gate did not pass); rejected.
+    outcome: promoted; canary (it answers a share of the conversations); waiting (for a developer); rejected.
+    recipe: by which the candidate is trained.
     """
 
     id: str
@@ -43,6 +46,7 @@ class Run:
     scores: dict[str, Any] | None
     verdict: dict[str, Any] | None
     error: str | None
+    recipe: RecipeName = "sft"
 
     @property
     def active(self) -> bool:
@@ -61,7 +65,7 @@ class RunRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, run_id: str, requested_by: str) -> Run:
+    def create(self, run_id: str, requested_by: str, recipe: RecipeName = "sft") -> Run:
         """Record a requested run; one that exists stays as it is."""
         record = {
             "id": run_id,
@@ -70,6 +74,7 @@ class RunRecords:
             "status": "queued",
             "stages": "{}",
             "progress": "{}",
+            "recipe": recipe,
         }
         self._database.insert("runs", record, ignore=True)
         return self.run(run_id)

@@ -161,31 +161,32 @@ class Nemo:
 
     # Customizer ------------------------------------------------------------------------------------------------------
 
-    def customization_config(self) -> str:
+    def customization_config(self, training_type: str = "sft") -> str:
         """The config to train with: the one in the settings, or the first that is made for the base model."""
         if self._settings.customization_config:
             return self._settings.customization_config
-        base, names = self._settings.base_model, self.customization_configs()
+        base, names = self._settings.base_model, self.customization_configs(training_type)
         for name in names:
             if name.partition("@")[0] == base:
                 return name
         known = ", ".join(names) or "none"
-        raise PlatformError(f"no customization config for {base!r}; there are {known}. Set CUSTOMIZATION_CONFIG or BASE_MODEL")
+        hint = f"there are {known}. Set CUSTOMIZATION_CONFIG or BASE_MODEL"
+        raise PlatformError(f"no customization config for {base!r} that offers {training_type} with LoRA; {hint}")
 
-    def customization_configs(self) -> list[str]:
-        """Names (`ns/name@version`) of the configs that offer what we ask for, LoRA by SFT, or do not say what they offer."""
+    def customization_configs(self, training_type: str = "sft") -> list[str]:
+        """Names (`ns/name@version`) of the configs that offer what we ask for, with LoRA, or do not say what they offer."""
         with spoken_to("Customizer", self._settings.nemo_url, "list its configs"):
             found = list(self._nemo.customization.configs.list())
             offers = {f"{one.namespace}/{one.name}": [(o.training_type, o.finetuning_type) for o in one.training_options or []]
                       for one in found}  # fmt: skip
-        return [name for name, offer in offers.items() if not offer or ("sft", "lora") in offer]
+        return [name for name, offer in offers.items() if not offer or (training_type, "lora") in offer]
 
     def create_training(self, run_id: str, dataset_name: str, output_model: str, hyperparameters: Mapping[str, Any]) -> str:
         """Submit a customization job and return its id; a job that makes this output model already is not submitted again."""
         namespace = self._settings.namespace
 
         def create() -> str:
-            config = self.customization_config()
+            config = self.customization_config(str(hyperparameters.get("training_type", "sft")))
             with spoken_to("Customizer", self._settings.nemo_url, f"train {output_model!r} on {namespace}/{dataset_name!r}"):
                 job = self._nemo_once.customization.jobs.create(
                     config=config, name=run_id, namespace=namespace, project=PROJECT, output_model=output_model,
@@ -288,13 +289,16 @@ class Nemo:
         with spoken_to("NIM", self._settings.nim_url, "list its models"):
             return [model.id for model in self._nim.models.list()]
 
-    def predict(self, model: str, messages: list[Any], tools: list[Any]) -> list[dict[str, Any]]:
-        """The tool calls ({function: {name, arguments: JSON string}}) with which a model answers; [] where it answers in text."""
+    def predict(self, model: str, messages: list[Any], tools: list[Any]) -> tuple[list[dict[str, Any]], int | None]:
+        """The tool calls ({function: {name, arguments: JSON string}}) with which a model answers; [] where it answers in text.
+
+        With them the tokens that it wrote, if NIM says how many.
+        """
         offer: dict[str, Any] = {"tools": tools, "tool_choice": "auto"} if tools else {}
         with spoken_to("NIM", self._settings.nim_url, f"let {model!r} answer"):
             reply = self._nim.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=512, **offer)
         calls = reply.choices[0].message.tool_calls or []
-        return [call.model_dump() for call in calls]
+        return [call.model_dump() for call in calls], reply.usage.completion_tokens if reply.usage else None
 
 
 def _training_state(details: CustomizationStatusDetails) -> TrainingState:

@@ -12,8 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from flywheel.canary import Policy as CanaryPolicy
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
+from flywheel.promote import Policy as PromotionPolicy
 from flywheel.review.policy import Policy as ReviewPolicy
 
 FILE = "policy.toml"
@@ -21,9 +23,11 @@ FILE = "policy.toml"
 
 @dataclass(frozen=True)
 class Policy:
-    """The whole file. gate: what a candidate must show. review: which turns reviewers see, and how many of them."""
+    """The whole file; every section says in its own module what it means."""
 
     gate: GatePolicy = field(default_factory=GatePolicy)
+    promotion: PromotionPolicy = field(default_factory=PromotionPolicy)
+    canary: CanaryPolicy = field(default_factory=CanaryPolicy)
     review: ReviewPolicy = field(default_factory=ReviewPolicy)
 
 
@@ -52,4 +56,7 @@ def _section(path: Path, name: str, kind: Any, given: Any) -> Any:
         wanted = (int, float) if isinstance(defaults[key], float) else (type(defaults[key]),)
         if not isinstance(value, wanted) or isinstance(value, bool) is not isinstance(defaults[key], bool):
             raise InputError(f"{path}: {key} in [{name}] is {value!r}; give a value such as {defaults[key]!r}")
-    return kind(**given)
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise InputError(f"{path}: {error} (in [{name}])") from error

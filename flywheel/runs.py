@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from flywheel.database import new_id
 from flywheel.errors import Conflict, FlywheelError, InputError
-from flywheel.history import Run, RunRecords
+from flywheel.history import RecipeName, Run, RunRecords
 from flywheel.ledger import Ledger
 from flywheel.nemo import Nemo
 from flywheel.promote import Registry
@@ -36,7 +36,7 @@ LOOK_SECONDS = 1.0
 logger = logging.getLogger(__name__)
 
 
-def request(store: Store, person: str) -> Run:
+def request(store: Store, person: str, recipe: RecipeName = "sft") -> Run:
     """Ask for a run: a record, which the process that works runs off finds.
 
     Raises Conflict while another run is under way, InputError if there is nothing (new) to learn.
@@ -49,9 +49,10 @@ def request(store: Store, person: str) -> Run:
         if active is not None:
             raise Conflict(f"the run {active.id!r} is under way since {active.created_at[:16]}; wait for it or cancel it")
         last = next(iter(records.runs(1)), None)
-        if not counts["new"] and last is not None and last.status == "succeeded" and not _must_forget(store, last):
+        done = last is not None and last.status == "succeeded" and last.recipe == recipe
+        if last and done and not counts["new"] and not _must_forget(store, last):
             raise InputError(f"nothing was approved or imported since the run {last.id!r}: there is nothing new to learn")
-        return records.create(new_id("run"), person)
+        return records.create(new_id("run"), person, recipe)
 
 
 def _must_forget(store: Store, run: Run) -> bool:
@@ -93,9 +94,9 @@ class Wheel:
 
     # what people do --------------------------------------------------------------------------------------------------
 
-    def start(self, person: str) -> Run:
+    def start(self, person: str, recipe: RecipeName = "sft") -> Run:
         """Ask for a run (see `request`); the process that works runs off begins it within a second."""
-        return request(self._store, person)
+        return request(self._store, person, recipe)
 
     def cancel(self, run_id: str, person: str) -> None:
         """End a run, then its jobs; the model that serves goes on serving.
@@ -162,6 +163,7 @@ class Wheel:
             try:
                 if self._launched:
                     self._enqueue_requested()
+                    self._registry.decide_canary()
                 else:
                     self._try_launch()
             except FlywheelError as error:  # the disk is full, say: it may pass

@@ -18,15 +18,20 @@ from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, curate
 from flywheel.database import now
 from flywheel.errors import PlatformError, StorageError
 from flywheel.evaluate import Evaluation, read_exam, results, results_of
-from flywheel.gate import RowScore, decide
+from flywheel.gate import decide
+from flywheel.gate_scores import RowScore
 from flywheel.history import Run, RunRecords, Stage
-from flywheel.ledger import Ledger
+from flywheel.ledger import Example, Ledger
 from flywheel.nemo import JobState, Nemo
-from flywheel.promote import Model, Registry
-from flywheel.settings import Settings
-from flywheel.starter import load_old_skills, load_replay
+from flywheel.policy import Policy, read_policy
+from flywheel.preferences import with_preferences
+from flywheel.promote import ITSELF, Model, Registry
+from flywheel.red_team import with_attacks
+from flywheel.rows import Message
+from flywheel.settings import LOCAL_BASE_MODEL, Settings
+from flywheel.starter import load_old_skills, load_red_team, load_replay
 from flywheel.store import Store
-from flywheel.train import Recipe, output_model, recipe_for
+from flywheel.train import Recipe, output_model, preference_recipe_for, recipe_for
 from flywheel.transport import PlatformAway
 
 P = ParamSpec("P")
@@ -68,6 +73,7 @@ class Stages:
         self._settings = settings
         self._nemo = nemo
         self._recipe = recipe
+        self._store = store
         self._database = store.database
         self._records = RunRecords(store.database)
         self._ledger = Ledger(store.database)
@@ -85,7 +91,11 @@ class Stages:
         self._end(run_id, "curate", {name: manifest[name] for name in shown} | {"excluded": len(manifest["exclusions"])})
 
     def _make_dataset(self, run_id: str) -> None:
-        made = curate(self._ledger.examples(), load_replay(), load_old_skills(), run_id=run_id)
+        examples = self._ledger.examples()
+        made = with_attacks(curate(examples, load_replay(), load_old_skills(), run_id=run_id), load_red_team())
+        if self._records.run(run_id).recipe == "dpo":
+            spaced = self._settings.base_model != LOCAL_BASE_MODEL
+            made = with_preferences(made, examples, self._wrong_answers(examples), spaced=spaced)
         folder = self._folder(run_id)
         draft = folder.with_suffix(".draft")
         try:
@@ -98,6 +108,16 @@ class Stages:
         except OSError as error:
             raise StorageError(f"cannot write the dataset {str(folder)!r}: {error.strerror}; make room and run again") from error
         self._ledger.save_dataset(run_id, made.manifest["digest"], made.manifest, made.splits)
+
+    def _wrong_answers(self, examples: list[Example]) -> dict[str, Message]:
+        """Example id → what the model itself had said first, for corrections of its turns."""
+        wrong: dict[str, Message] = {}
+        for example in examples:
+            if example.source == "correction" and example.turn_id:
+                said = [each for each in self._store.turn(example.turn_id).messages if each["role"] == "assistant"]
+                if said:
+                    wrong[example.id] = said[0]
+        return wrong
 
     async def upload(self, run_id: str) -> None:
         """Put the dataset into the Data Store and register it."""
@@ -115,7 +135,9 @@ class Stages:
         self._begin(run_id, "train")
         base = self._settings.base_model
         candidate = output_model(self._settings.namespace, base, run_id)
-        recipe = self._recipe or recipe_for(base, self._read(run_id, TRAINING_FILE).count(b"\n"))
+        recipe: Recipe = self._recipe or recipe_for(base, self._read(run_id, TRAINING_FILE).count(b"\n"))
+        if self._records.run(run_id).recipe == "dpo":
+            recipe = preference_recipe_for(base)
         create = self._nemo.create_training
         job_id = await self._patiently(run_id, create, run_id, run_id, candidate, recipe.hyperparameters())
         self._records.note(run_id, job_id=job_id, candidate=candidate)
@@ -206,7 +228,8 @@ class Stages:
         self._begin(run_id, "gate")
         raw = json.loads(self._read(run_id, SCORES_FILE))
         rows = {label: [RowScore(*row) for row in raw[label]] for label in ("candidate", "current")}
-        verdict = await asyncio.to_thread(decide, rows["candidate"], rows["current"])
+        policy = read_policy(self._settings.home).gate
+        verdict = await asyncio.to_thread(decide, rows["candidate"], rows["current"], policy)
         self._records.note(run_id, verdict=verdict.to_dict())
         self._end(run_id, "gate", {"verdict": verdict.verdict, "reasons": verdict.reasons})
 
@@ -215,20 +238,31 @@ class Stages:
         candidate = self._begin(run_id, "promote").candidate
         assert candidate
         await self._until_listed(run_id, candidate)
+        policy = read_policy(self._settings.home)
         with self._database.transaction():
             run = self._check(run_id)
-            served, verdict = self._registry.served().model, run.verdict or {}
-            if verdict.get("verdict") != "pass":
-                hindrance = f"the gate's verdict is {verdict.get('verdict')}"
-            elif served not in (run.current, candidate):
-                hindrance = f"{served!r} was put live meanwhile, and the candidate was compared with {run.current!r}"
+            hindrance = self._hindrance(run, policy)
+            if hindrance:
+                self._records.end_stage(run_id, "promote", {"reason": f"{hindrance}: a developer decides"}, status="skipped")
+                self._records.finish(run_id, "succeeded", outcome="waiting")
+            elif policy.canary.share and self._registry.served().model != candidate:
+                self._registry.begin_canary(candidate, run_id, policy.canary)
+                self._end(run_id, "promote", {"model": candidate, "previous": run.current, "canary_share": policy.canary.share})
+                self._records.finish(run_id, "succeeded", outcome="canary")
             else:
-                self._registry.promote(candidate, person="flywheel", reason="; ".join(verdict["reasons"]), run_id=run_id)
+                reasons = "; ".join((run.verdict or {})["reasons"])
+                self._registry.promote(candidate, person=ITSELF, reason=reasons, run_id=run_id)
                 self._end(run_id, "promote", {"model": candidate, "previous": run.current})
                 self._records.finish(run_id, "succeeded", outcome="promoted")
-                return
-            self._records.end_stage(run_id, "promote", {"reason": f"{hindrance}: a developer decides"}, status="skipped")
-            self._records.finish(run_id, "succeeded", outcome="waiting")
+
+    def _hindrance(self, run: Run, policy: Policy) -> str | None:
+        """Why the candidate does not go live by itself."""
+        served, verdict = self._registry.served().model, (run.verdict or {}).get("verdict")
+        if verdict != "pass":
+            return f"the gate's verdict is {verdict}"
+        if served not in (run.current, run.candidate):
+            return f"{served!r} was put live meanwhile, and the candidate was compared with {run.current!r}"
+        return None if policy.promotion.automatic else "it passed the gate, and policy.toml says that nothing goes live by itself"
 
     # what all stages share -------------------------------------------------------------------------------------------
 

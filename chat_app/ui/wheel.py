@@ -15,7 +15,7 @@ import pandas as pd
 
 from chat_app import guard
 from chat_app.services import Services
-from chat_app.ui import frame, times, wheel_view
+from chat_app.ui import frame, wheel_view
 from chat_app.ui.toasts import refusal, refused, tell
 from flywheel.errors import NotFound
 from flywheel.history import Run
@@ -96,10 +96,10 @@ class WheelPage:
         return self.whole(run_id)
 
     def served_line(self) -> str:
-        """Which model serves, and for how long."""
-        served = self.services.registry.served()
-        name = html.escape(served.model)
-        return f'<p>Serving: <b id="served">{name}</b> <span class="muted">· live {times.age(served.since)}</span></p>'
+        """Which model serves, and which one is on trial."""
+        registry = self.services.registry
+        canary = registry.canaries.latest()
+        return wheel_view.serving(registry.served(), canary, registry.canaries.seen(canary) if canary else None)
 
     def tick(self, run_id: str | None, request: gr.Request) -> tuple[Any, ...]:
         """One look at the run; the tables are rebuilt only when it has ended."""

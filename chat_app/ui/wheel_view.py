@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from chat_app.ui import times
+from flywheel.canary import Canary
+from flywheel.canary_evidence import Seen
 from flywheel.history import STAGES, Run
 from flywheel.ledger import Example
-from flywheel.promote import Model, Promotion
+from flywheel.promote import Model, Promotion, Served
 
 STAGE_WORDS = {
     "curate": "Curate",
@@ -69,8 +71,13 @@ def headline(run: Run | None) -> str:
             text = f"{name}: <b>promoted</b>. <code>{html.escape(run.candidate or '')}</code> {how}."
         case "succeeded", "rejected":
             text = f"{name}: the candidate was <b>rejected</b>. {html.escape(run.error or '')}"
+        case "succeeded", "canary":
+            text = f"{name}: the candidate passed the gate and is <b>on trial</b> with a share of the conversations."
         case "succeeded", _:
-            text = f"{name}: the gate did not pass the candidate. <b>Your decision:</b> promote it or reject it below."
+            verdict = (run.verdict or {}).get("verdict")
+            passed = "passed the candidate, which waits" if verdict == "pass" else "did not pass the candidate"
+            why = f" {html.escape(run.error)}." if run.error else ""
+            text = f"{name}: the gate {passed}.{why} <b>Your decision:</b> promote it or reject it below."
         case _:
             text = f"{name} {run.status}: {html.escape(run.error or '')}"
     return f'<p class="headline {run.status}" role="status">{text}</p>'
@@ -114,12 +121,59 @@ def _bar(value: float | None) -> str:
 
 
 def verdict(run: Run | None) -> str:
-    """The gate's verdict with its reasons."""
+    """The gate's verdict with its reasons, and the numbers behind them."""
     if run is None or not run.verdict:
         return ""
     word = str(run.verdict.get("verdict"))
     reasons = "".join(f"<li>{html.escape(str(reason))}</li>" for reason in run.verdict.get("reasons", []))
-    return f'<div class="verdict {html.escape(word)}"><b>Gate: {html.escape(word)}</b><ul>{reasons}</ul></div>'
+    numbers = _numbers(run.verdict.get("numbers") or {})
+    return f'<div class="verdict {html.escape(word)}"><b>Gate: {html.escape(word)}</b><ul>{reasons}</ul>{numbers}</div>'
+
+
+def _numbers(numbers: dict[str, Any]) -> str:
+    """A folded table: both models on the same rows, and what an answer takes; "" for a verdict without such numbers."""
+    refusals = numbers.get("refusals") or {}
+    compared = {
+        "Whole calls": numbers.get("holdout"),
+        "Function names": numbers.get("names"),
+        "Old skills": numbers.get("old_skills"),
+        "No tool fits, none called": refusals.get("unfitting"),
+        "A tool fits, one called": refusals.get("fitting"),
+        "Attacks resisted": numbers.get("red_team"),
+    }
+    rows = [[what, *_pair(pairs)] for what, pairs in compared.items() if pairs and pairs.get("rows")]
+    costs = numbers.get("cost") or {}
+    for what, words in (("tokens", "Tokens an answer (mean)"), ("seconds", "Seconds an answer (median)")):
+        values = [(costs.get(who) or {}).get(what) for who in ("current", "candidate")]
+        if None not in values:
+            rows.append([words, "", *(f"{value:g}" for value in values), "", ""])
+    heads = ["compared", "rows", "current", "candidate", "won / lost", "difference, 95 %"]
+    return f"<details><summary>The numbers</summary>{table(heads, rows, '')}</details>" if rows else ""
+
+
+def _pair(pairs: dict[str, Any]) -> list[str]:
+    counts = [str(pairs[name]) for name in ("rows", "current", "candidate")]
+    interval = pairs.get("interval")
+    span = f" ({interval[0]:+.1f} to {interval[1]:+.1f})" if interval else ""
+    return [*counts, f"{pairs['won']} / {pairs['lost']}", f"{pairs['points']:+.1f} points{span}"]
+
+
+def serving(served: Served, canary: Canary | None, seen: Seen | None) -> str:
+    """Which model serves and for how long; beside it the candidate on trial, or how the last trial ended."""
+    name = html.escape(served.model)
+    line = f'<p>Serving: <b id="served">{name}</b> <span class="muted">· live {times.age(served.since)}</span></p>'
+    if canary is None or seen is None:
+        return line
+    model = f"<code>{html.escape(canary.model)}</code>"
+    if canary.status == "running":
+        count = f"{seen.conversations.candidate} of {canary.conversations} conversations so far"
+        harm = f"thumbs down in {seen.thumbs_down.candidate}, errors in {seen.errors.candidate}"
+        text = f"On trial: {model} answers {canary.share:.0%} of the conversations; {count}, {harm}. Roll back ends the trial."
+    elif canary.status == "rolled_back":
+        text = f"{model} was taken back from its trial: {html.escape(canary.reason)}."
+    else:
+        return line
+    return f'{line}<p id="canary" role="status">{text}</p>'
 
 
 def stock(counts: dict[str, int]) -> str:

@@ -1,6 +1,7 @@
-"""Rows that ship with the flywheel: everyday questions to import, old skills to replay, and a fixed exam of old skills.
+"""Rows that ship with the flywheel: everyday questions to import, old skills to replay, fixed exams of old skills and of attacks.
 
-Knows where the files are and how they are read; generate.py made them. shipped_tools.json holds the chat's own tools, frozen.
+Knows where the files are and how they are read; generate.py made all but the attacks. shipped_tools.json holds the chat's own
+tools, frozen.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from flywheel.red_team import Attack
 from flywheel.rows import Row, ToolSchema, to_nemo_train
 
 _FOLDER = Path(__file__).parent
 EVERYDAY = _FOLDER / "everyday.jsonl"
 REPLAY = _FOLDER / "replay.jsonl"
 OLD_SKILLS = _FOLDER / "old_skills.jsonl"
+RED_TEAM = _FOLDER / "red_team.jsonl"
 SHIPPED_TOOLS = _FOLDER / "shipped_tools.json"
 
 
@@ -37,6 +40,14 @@ def load_replay() -> tuple[Row, ...]:
 def load_old_skills() -> tuple[Row, ...]:
     """A fixed exam of old skills; its tools and questions are nowhere in load_replay(), and it never trains."""
     return tuple(unpack(OLD_SKILLS.read_text(encoding="utf-8")))
+
+
+@cache
+def load_red_team() -> tuple[Attack, ...]:
+    """Attacks on the chat's own tools, written by hand: {key, forbidden, messages} a line; they never train."""
+    tools = shipped_tools()
+    found = (json.loads(line) for line in RED_TEAM.read_text(encoding="utf-8").splitlines())
+    return tuple(Attack(each["key"], Row(each["messages"], tools), each["forbidden"]) for each in found)
 
 
 def shipped_tools() -> list[ToolSchema]:

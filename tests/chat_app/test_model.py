@@ -184,4 +184,4 @@ def test_leaving_early_ends_the_servers_work(nim: ScriptedNim, registry: Registr
 
 def test_the_served_model_is_the_registrys(registry: Registry) -> None:
     model = ChatModel("http://127.0.0.1:1", "", registry)
-    assert model.served().model == "base"
+    assert model.serving("conv-1") == "base"

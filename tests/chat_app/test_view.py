@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 
 from chat_app.ui import messages, times, wheel_view
 from chat_app.ui.words import Words
+from flywheel.canary import Canary
+from flywheel.canary_evidence import Arms, Seen
 from flywheel.history import STAGES, Run
 from flywheel.ledger import Example
-from flywheel.promote import Model, Promotion
+from flywheel.promote import Model, Promotion, Served
 from flywheel.rows import Row
 from flywheel.store import Rating
 from tests.chat_app.view_material import EVIL, JSON, MOMENT, call, calling, turn
+
+TRIAL = Canary(1, "new", "base", "run-1", 0.2, 50, 0.05, "running", "", MOMENT, None)
+NOTHING_SEEN = Seen(Arms(0, 0), Arms(0, 0), Arms(0, 0))
 
 
 class Reader(HTMLParser):
@@ -257,6 +262,8 @@ def test_every_text_on_the_wheel_page_is_escaped() -> None:
         wheel_view.dataset(manifest),
         wheel_view.examples([example]),
         wheel_view.runs([evil]),
+        wheel_view.serving(Served(EVIL, MOMENT), replace(TRIAL, model=EVIL, reason=EVIL, status="rolled_back"), NOTHING_SEEN),
+        wheel_view.serving(Served(EVIL, MOMENT), replace(TRIAL, model=EVIL), NOTHING_SEEN),
         wheel_view.models([Model(EVIL, "base", EVIL, "candidate", MOMENT)], "other"),
         wheel_view.promotions([Promotion(1, EVIL, None, "promote", EVIL, EVIL, None, MOMENT)]),
     ):
@@ -268,6 +275,30 @@ def test_nothing_yet_is_said_in_words() -> None:
     empty += [wheel_view.models([], ""), wheel_view.promotions([])]
     assert all(" yet" in Reader(markup).text for markup in empty)
     assert wheel_view.verdict(None) == ""
+
+
+def test_the_verdict_shows_both_models_on_the_same_rows() -> None:
+    pairs = {"rows": 40, "current": 20, "candidate": 30, "won": 12, "lost": 2, "points": 25.0}
+    numbers = {
+        "holdout": pairs | {"interval": [10.0, 40.0]}, "red_team": pairs | {"rows": 0}, "refusals": {"unfitting": pairs},
+        "cost": {"current": {"tokens": 12.5, "seconds": None}, "candidate": {"tokens": 14.0, "seconds": 0.2}},
+    }  # fmt: skip
+    text = Reader(wheel_view.verdict(run(verdict={"verdict": "pass", "reasons": [], "numbers": numbers}))).text
+    assert "Whole calls40203012 / 2+25.0 points (+10.0 to +40.0)" in text
+    assert "none called40" in text and "Tokens" in text and "14" in text
+    assert "Attacks" not in text and "Seconds" not in text
+
+
+def test_a_candidate_on_trial_stands_beside_the_served_model_with_what_was_seen() -> None:
+    seen = Seen(Arms(12, 40), Arms(1, 4), Arms(2, 3))
+    text = Reader(wheel_view.serving(Served("base", MOMENT), TRIAL, seen)).text
+    assert "On trial: new answers 20% of the conversations; 12 of 50 conversations so far, thumbs down in 1, errors in 2." in text
+    back = Reader(wheel_view.serving(Served("base", MOMENT), replace(TRIAL, status="rolled_back", reason="harm"), seen)).text
+    assert "new was taken back from its trial: harm." in back
+    assert "trial" not in wheel_view.serving(Served("new", MOMENT), replace(TRIAL, status="promoted"), seen)
+    assert "on trial" in wheel_view.headline(run(status="succeeded", outcome="canary", verdict={"verdict": "pass"}))
+    waits = wheel_view.headline(run(status="succeeded", outcome="waiting", verdict={"verdict": "pass"}))
+    assert "passed the candidate, which waits" in waits and "Your decision" in waits
 
 
 def test_stock_and_history_count() -> None:

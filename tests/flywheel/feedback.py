@@ -61,11 +61,12 @@ def finished_turn(
     call_status: str = "done",
     context: tuple[Message, ...] = (),
     tools: list[dict[str, Any]] | None = None,
+    model: str = "local/tool-llama-5m",
 ) -> Turn:
     """A turn that has ended; replies: what the model said, in order; its calls are recorded with call_status."""
     thread = conversation or store.create_conversation(person)
     offered = TOOLS if tools is None else tools
-    turn = store.begin_turn(thread, question, tools=offered, model="local/tool-llama-5m", context=[*context])
+    turn = store.begin_turn(thread, question, tools=offered, model=model, context=[*context])
     made = [call["function"] for reply in replies for call in reply.get("tool_calls", ())]
     for position, call in enumerate(made):
         store.save_call(
