@@ -161,6 +161,18 @@ CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
 
+CURATION = """
+-- JSON: identifiers masked in the row, kind -> how many; NULL: stored before they were masked
+ALTER TABLE examples ADD COLUMN masked TEXT;
+-- why it is in quarantine; it stays there until a developer releases it, and is not put there again
+ALTER TABLE examples ADD COLUMN held TEXT;
+ALTER TABLE examples ADD COLUMN released INTEGER NOT NULL DEFAULT 0;
+-- the kind of row for which the side was drawn; NULL: it follows another group, or a rule
+ALTER TABLE groups ADD COLUMN stratum TEXT;
+CREATE INDEX groups_stratum ON groups (stratum);
+CREATE INDEX examples_held ON examples (held) WHERE held IS NOT NULL;
+"""
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -197,3 +209,9 @@ def m004_erasure(database: Database) -> None:
 def m005_audit(database: Database) -> None:
     """The log of what not everybody may do; only a person's name in it can change, when they are erased."""
     _run(database, AUDIT)
+
+
+@MIGRATIONS()
+def m010_curation(database: Database) -> None:
+    """What was masked, what is in quarantine, and for which kind of row a side was drawn."""
+    _run(database, CURATION)

@@ -9,17 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from feedback import CLOCK, SUM, WEATHER, calling, example, row, saying
+from feedback import CLOCK, SUM, WEATHER, about, calling, example, row, saying
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, decide_side, digest_of, line_digest
+from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, digest_of, line_digest
 from flywheel.errors import InputError
 from flywheel.ledger import Example
 from flywheel.rows import question_key
+from flywheel.sides import drawn_side
 
-REPLAY = [row(f"replay {n}") for n in range(150)]
-OLD_SKILLS = [row(f"old skill {n}", saying("words")) for n in range(10)]
+REPLAY = [row(about(n, "replay")) for n in range(150)]
+OLD_SKILLS = [row(about(n, "old skill"), saying("words")) for n in range(10)]
 
 
 def lines(made: Curated, path: str) -> list[dict[str, Any]]:
@@ -34,16 +35,13 @@ def reasons(made: Curated) -> dict[str, str]:
     return {exclusion["id"]: exclusion["reason"] for exclusion in made.manifest["exclusions"]}
 
 
-def test_sides_come_in_the_promised_shares() -> None:
-    sides = Counter(decide_side(hashlib.sha256(str(number).encode()).digest()) for number in range(20_000))
-    assert sides["train"] / 20_000 == pytest.approx(0.7, abs=0.015)
-    assert sides["validation"] / 20_000 == pytest.approx(0.1, abs=0.01)
-    assert sides["holdout"] / 20_000 == pytest.approx(0.2, abs=0.012)
-
-
-@given(st.binary(min_size=8, max_size=64))
-def test_a_side_depends_on_the_digest_alone(digest: bytes) -> None:
-    assert decide_side(digest) == decide_side(digest) == decide_side(digest[:8])
+def test_ten_groups_of_a_kind_fall_in_the_promised_shares_and_which_is_drawn_by_the_key() -> None:
+    drawn = {key: [drawn_side(key, "get_weather", n) for n in range(400)] for key in (b"one", b"two")}
+    for sides in drawn.values():
+        for begin in range(0, 400, 10):
+            assert Counter(sides[begin : begin + 10]) == {"train": 7, "validation": 1, "holdout": 2}
+        assert len({tuple(sides[begin : begin + 10]) for begin in range(0, 400, 10)}) > 20
+    assert drawn[b"one"] != drawn[b"two"] != [drawn_side(b"two", "local_time", n) for n in range(400)]
 
 
 def test_each_side_goes_into_its_file_in_the_shape_its_service_takes() -> None:
@@ -71,10 +69,10 @@ def test_what_is_examined_never_trains() -> None:
     examples = [
         example(row("Weather in Oslo?"), "holdout", name="exam"),
         example(row("weather in  OSLO"), "train", name="twin"),
-        example(row("old skill 3!"), "train", name="old"),
+        example(row(OLD_SKILLS[3].question + "!"), "train", name="old"),
         example(row("something else"), "train"),
     ]
-    made = curate(examples, [*REPLAY, row("weather in oslo?"), row("old SKILL 4")], OLD_SKILLS, run_id="run-1")
+    made = curate(examples, [*REPLAY, row("weather in oslo?"), row(OLD_SKILLS[4].question.upper())], OLD_SKILLS, run_id="run-1")
     assert "holdout" in reasons(made)["twin"] and "old skills" in reasons(made)["old"]
     assert made.splits["twin"] == made.splits["old"] == "excluded"
     learned = questions(made, TRAINING_FILE) + questions(made, VALIDATION_FILE)
@@ -119,15 +117,15 @@ def test_a_correction_of_an_examined_question_corrects_the_exam() -> None:
 
 
 def test_a_correction_takes_its_question_out_of_the_old_skills() -> None:
-    fix = example(row("old skill 3", calling(("local_time", {"city": "Oslo"}))), "train", "correction", name="fix")
+    fix = example(row(OLD_SKILLS[3].question, calling(("local_time", {"city": "Oslo"}))), "train", "correction", name="fix")
     made = curate([fix], [], OLD_SKILLS, run_id="run-1")
     assert made.splits == {"fix": "train"} and made.manifest["old_skills"] == 9
-    assert "old skill 3" not in questions(made, HOLDOUT_FILE)
+    assert OLD_SKILLS[3].question not in questions(made, HOLDOUT_FILE)
 
 
 def test_half_of_a_small_batch_is_replay() -> None:
-    examples = [example(row(f"q {n}")) for n in range(120)]
-    made = curate(examples, [row(f"replay {n}") for n in range(400)], [], run_id="run-1")
+    examples = [example(row(about(n))) for n in range(120)]
+    made = curate(examples, [row(about(n, "replay")) for n in range(400)], [], run_id="run-1")
     assert made.manifest["replay_share"] == 0.5
     assert made.manifest["counts"]["source"]["train"] == {"import": 120, "replay": 120}
     assert questions(made, VALIDATION_FILE).total() == 20
@@ -139,7 +137,7 @@ def test_half_of_a_small_batch_is_replay() -> None:
 
 def test_few_corrections_come_with_variants_of_themselves() -> None:
     fix = example(row("How warm is Oslo?"), source="correction", name="fix")
-    others = [example(row(f"q {n}")) for n in range(200)] + [
+    others = [example(row(about(n))) for n in range(200)] + [
         example(row("And Rome?", calling(("get_weather", {"city": "Rome"}))))
     ]
     made = curate([fix, *others], [], [], run_id="run-1")
@@ -151,7 +149,7 @@ def test_few_corrections_come_with_variants_of_themselves() -> None:
     for line in varied:
         assert line["messages"][-1]["tool_calls"][0]["function"]["arguments"]["city"] in line["messages"][0]["content"]
         assert line["tools"] == fix.row.tools
-    many = curate([example(row(f"fix {n}"), source="correction") for n in range(80)], [], [], run_id="run-1")
+    many = curate([example(row(about(n, "fix")), source="correction") for n in range(80)], [], [], run_id="run-1")
     assert many.manifest["weights"]["correction"] == 1 and questions(many, TRAINING_FILE).total() == 80
     assert many.manifest["variants"] == {} and many.manifest["augmentation"]["how"] == []
 
@@ -180,7 +178,7 @@ def test_no_variant_asks_what_is_examined_or_checked() -> None:
 
 
 def test_the_same_input_gives_the_same_bytes_and_a_digest_that_anybody_can_check() -> None:
-    examples = [example(row(f"q {n}"), ("train", "validation", "holdout")[n % 3], name=str(n)) for n in range(60)]
+    examples = [example(row(about(n)), ("train", "validation", "holdout")[n % 3], name=str(n)) for n in range(60)]
     first, again = (curate(order, REPLAY, OLD_SKILLS, run_id="run-1") for order in (examples, examples[::-1]))
     assert first == again
     assert first.manifest["digest"] == digest_of(first.files)
