@@ -76,6 +76,11 @@ def clusters(texts: Sequence[str], threshold: float = NEAR, *, numbers: bool = F
     return [root(first[text]) for text in folded]
 
 
+def words(text: str) -> list[str]:
+    """A text's words in order, folded; numbers count as equal."""
+    return _folded(text, numbers=False).split()
+
+
 def _folded(text: str, numbers: bool) -> str:
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(_BETWEEN.sub(" ", folded if numbers else _NUMBER.sub("0", folded)).split()) or folded

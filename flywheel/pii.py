@@ -26,6 +26,12 @@ KIND_WORDS = {
 }  # fmt: skip
 """What is masked: kind → words for people."""
 
+
+def masked_words(counts: dict[str, int]) -> str:
+    """How many of each kind, in words for people."""
+    return ", ".join(f"{count} {KIND_WORDS[kind]}" for kind, count in counts.items())
+
+
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]+\.)+[^\W\d_]{2,}(?![\w-])")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?(?![A-Za-z0-9])")
 _CARD = re.compile(r"(?<![\d.,-])\d(?:[ -]?\d){12,18}(?![\d-]|[.,]\d)")
@@ -88,7 +94,8 @@ def identifiers(text: str) -> list[tuple[str, str]]:
 
 def _may_hold(text: str) -> bool:
     """Cheap: whether a text can hold an identifier at all."""
-    return "@" in text or ":" in text or sum(map(str.isdigit, text)) >= 4 or _KEYS.search(text) is not None
+    plain = "@" in text or ":" in text or sum(map(str.isdigit, text)) >= 4
+    return plain or _KEYS.search(text) is not None or _TOLD_KEY.search(text) is not None
 
 
 def _texts(value: Any) -> Iterator[str]:

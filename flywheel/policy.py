@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from flywheel.caps import Caps
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
 
@@ -20,9 +21,10 @@ FILE = "policy.toml"
 
 @dataclass(frozen=True)
 class Policy:
-    """The whole file. gate: what a candidate must show."""
+    """The whole file. gate: what a candidate must show. caps: what one person may be of it, and what looks planted."""
 
     gate: GatePolicy = field(default_factory=GatePolicy)
+    caps: Caps = field(default_factory=Caps)
 
 
 def read_policy(home: Path) -> Policy:

@@ -22,9 +22,11 @@ from flywheel.gate import RowScore, decide
 from flywheel.history import Run, RunRecords, Stage
 from flywheel.ledger import Ledger
 from flywheel.nemo import JobState, Nemo
+from flywheel.policy import read_policy
 from flywheel.promote import Model, Registry
+from flywheel.quarantine import Quarantine
 from flywheel.settings import Settings
-from flywheel.starter import load_old_skills, load_replay
+from flywheel.starter import known_rows, load_old_skills, load_replay
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model, recipe_for
 from flywheel.transport import PlatformAway
@@ -81,11 +83,13 @@ class Stages:
         if self._ledger.dataset(run_id) is None:
             await asyncio.to_thread(self._make_dataset, run_id)
         manifest = self._ledger.dataset(run_id) or {}
-        shown = ("digest", "files", "splits", "replay_share", "old_skills", "overlap", "missing")
+        shown = ("digest", "files", "splits", "replay_share", "old_skills", "overlap", "missing", "masked", "quarantined")
         self._end(run_id, "curate", {name: manifest[name] for name in shown} | {"excluded": len(manifest["exclusions"])})
 
     def _make_dataset(self, run_id: str) -> None:
-        made = curate(self._ledger.examples(), load_replay(), load_old_skills(), run_id=run_id)
+        caps = read_policy(self._settings.home).caps
+        Quarantine(self._database).scan(known_rows(), caps)
+        made = curate(self._ledger.examples(), load_replay(), load_old_skills(), run_id=run_id, caps=caps)
         folder = self._folder(run_id)
         draft = folder.with_suffix(".draft")
         try:

@@ -15,7 +15,7 @@ RECIPE = tuple(f"flywheel.local.base.{name}" for name in ("draw", "invented", "t
 PURE = {f"flywheel.{name}" for name in "augment caps curate gate manifest near_duplicates pii replay sides suspects".split()}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
 TO_THE_APP = "database errors history imports json_records ledger platform promote review runs settings".split()
-TO_THE_APP += ["audit", "people", "policy", "starter", "store", "teacher"]
+TO_THE_APP += ["audit", "people", "pii", "policy", "starter", "store", "teacher"]
 
 
 def name_of(path: Path) -> str:

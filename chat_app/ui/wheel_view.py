@@ -12,6 +12,7 @@ import pandas as pd
 from chat_app.ui import times
 from flywheel.history import STAGES, Run
 from flywheel.ledger import Example
+from flywheel.pii import masked_words
 from flywheel.promote import Model, Promotion
 
 STAGE_WORDS = {
@@ -141,6 +142,10 @@ def dataset(manifest: dict[str, Any] | None) -> str:
     exclusions = manifest.get("exclusions") or []
     if exclusions:
         lines.append(f"{len(exclusions)} left out, for instance: {html.escape(str(exclusions[0].get('reason', '')))}.")
+    if manifest.get("quarantined"):
+        lines.append(f"{manifest['quarantined']} of them are in quarantine: look with <code>flywheel quarantine list</code>.")
+    if manifest.get("masked"):
+        lines.append(f"Masked: {masked_words(manifest['masked'])}.")
     lines += [html.escape(str(note)) for note in manifest.get("missing", [])]
     return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 

@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from feedback import CLOCK, SUM, WEATHER, about, calling, example, row, saying
+from feedback import CLOCK, SUM, WEATHER, about, calling, example, row, saying, tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, digest_of, line_digest
 from flywheel.errors import InputError
 from flywheel.ledger import Example
-from flywheel.rows import question_key
+from flywheel.rows import Row, question_key
 from flywheel.sides import drawn_side
 
 REPLAY = [row(about(n, "replay")) for n in range(150)]
@@ -121,6 +121,113 @@ def test_a_correction_takes_its_question_out_of_the_old_skills() -> None:
     made = curate([fix], [], OLD_SKILLS, run_id="run-1")
     assert made.splits == {"fix": "train"} and made.manifest["old_skills"] == 9
     assert OLD_SKILLS[3].question not in questions(made, HOLDOUT_FILE)
+
+
+def converting(kilometres: int) -> Row:
+    """A question that is near to every other of these, with an answer of its own."""
+    return row(f"{kilometres} km in miles please", calling(("add", {"a": kilometres, "b": 0})))
+
+
+def test_questions_that_differ_in_a_value_stay_and_follow_the_oldest() -> None:
+    near = [example(converting(n), "validation" if n == 10 else "train", moment=n, name=str(n)) for n in range(10, 14)]
+    made = curate([*near, example(row("else"))], [], [], run_id="run-1")
+    assert {name: made.splits[name] for name in ("10", "11", "12", "13")} == dict.fromkeys(("10", "11", "12", "13"), "validation")
+    assert made.manifest["followed_older"] == ["13", "12", "11"]
+    corrected = replace(near[2], source="correction")
+    assert curate([*near[:2], corrected], [], [], run_id="run-1").splits == dict.fromkeys(("10", "11", "12"), "train")
+
+
+def test_what_is_nearly_examined_never_trains() -> None:
+    near = [example(converting(n), "train", name=str(n)) for n in (1, 2)]
+    fix = example(converting(3), "train", "correction", name="fix")
+    old = [converting(5)]
+    made = curate(
+        [*near, fix, example(converting(4), "holdout", name="exam"), example(row("else"))], [converting(6)], [], run_id="r"
+    )
+    assert (made.splits["1"], made.splits["2"], made.splits["fix"], made.splits["exam"]) == (
+        "excluded",
+        "excluded",
+        "holdout",
+        "holdout",
+    )
+    assert "nearly the same, stands in the holdout" in reasons(made)["1"] and made.manifest["moved_to_holdout"] == ["fix"]
+    assert not any("km in miles" in asked for asked in questions(made, TRAINING_FILE) + questions(made, VALIDATION_FILE))
+    assert made.manifest["overlaps"]["nearly the same in training and holdout"] == 0
+    skilled = curate([*near, example(row("else"))], [converting(6)], old, run_id="run-1")
+    assert "examines the old skills" in reasons(skilled)["1"] and skilled.manifest["old_skills"] == 1
+    corrected = curate([fix], [], old, run_id="run-1")
+    assert corrected.splits == {"fix": "train"} and corrected.manifest["old_skills"] == 0
+
+
+def test_nearly_the_same_question_with_the_same_answer_is_one_row_unless_it_was_corrected() -> None:
+    asked = [
+        "What is the weather in Oslo today?",
+        "what is the weather in Oslo today, please",
+        "What's the weather in Oslo today?",
+    ]
+    examples = [example(row(text), moment=n, name=str(n)) for n, text in enumerate(asked)]
+    made = curate(examples, [], [], run_id="run-1")
+    assert made.splits == {"0": "excluded", "1": "excluded", "2": "train"} and "'2' stands for it" in reasons(made)["0"]
+    for name in "01":
+        corrected = [replace(one, source="correction") if one.id == name else one for one in examples]
+        assert curate(corrected, [], [], run_id="run-1").splits == {
+            one.id: "train" if one.id == name else "excluded" for one in examples
+        }
+    both = [replace(one, source="correction") for one in examples]
+    assert set(curate(both, [], [], run_id="run-1").splits.values()) == {"train"}
+
+
+def test_identifiers_of_rows_from_before_masking_are_masked_and_counted() -> None:
+    examples = [
+        example(row("mail ann@acme.org the weather"), name="old"),
+        replace(example(row("mail person1@example.com the time"), name="new"), masked={"email": 2, "ip": 1}),
+    ]
+    made = curate(examples, [], [], run_id="run-1")
+    assert b"acme" not in b"".join(made.files.values()) and made.manifest["masked"] == {"email": 3, "ip": 1}
+    (digest,) = made.manifest["variants"]["old"]  # by which erasing finds the line
+    assert digest in {line_digest(line) for line in lines(made, TRAINING_FILE)}
+    strict = tool("get_weather", city="string")
+    strict["function"]["parameters"]["properties"]["city"]["maxLength"] = 12
+    unfit = row("ann@acme.org", calling(("get_weather", {"city": "ann@acme.org"})), [strict])
+    made = curate([example(unfit, name="unfit"), example(row("else"))], [], [], run_id="run-1")
+    assert "does not fit the tool's schema" in reasons(made)["unfit"]
+
+
+def test_what_is_in_quarantine_waits() -> None:
+    held = replace(example(row("held"), name="held"), held="a burst")
+    made = curate([held, example(row("free"), name="free")], [], [], run_id="run-1")
+    assert made.splits == {"held": "excluded", "free": "train"} and reasons(made)["held"] == "quarantined: a burst"
+    assert made.manifest["quarantined"] == 1
+    with pytest.raises(InputError, match="0 are left out, 1 are in quarantine"):
+        curate([held], [], [], run_id="run-1")
+
+
+def test_every_line_has_its_source() -> None:
+    examples = [
+        example(row("How warm is Oslo?"), source="correction", name="fix"),
+        example(row("And Rome?", calling(("get_weather", {"city": "Rome"}))), name="import"),
+        example(row("Is it late?"), "holdout", name="exam"),
+        example(row("Who checks?"), "validation", name="check"),
+    ]
+    made = curate(examples, REPLAY, OLD_SKILLS[:2], run_id="run-1")
+    sources = made.manifest["sources"]
+    assert {path: len(names) for path, names in sources.items()} == {path: len(lines(made, path)) for path in made.files}
+    assert Counter(sources[TRAINING_FILE]) == {"fix": 1, "import": 1, "variant of fix": 2, "replay": 80}
+    assert sources[VALIDATION_FILE] == ["check"] + ["replay"] * 15
+    assert sources[HOLDOUT_FILE] == ["exam", "old skills", "old skills"]
+    at = sources[TRAINING_FILE].index("import")
+    assert lines(made, TRAINING_FILE)[at]["messages"][0]["content"] == "And Rome?"
+
+
+def test_what_could_not_be_balanced_is_said() -> None:
+    clock = calling(("local_time", {"city": "Oslo"}))
+    examples = [example(row(about(n)), "holdout" if n < 4 else "train") for n in range(20)]
+    balanced = curate(examples, [], OLD_SKILLS, run_id="run-1").manifest
+    assert balanced["unbalanced"] == {}
+    examples += [example(row(about(n), clock), "train") for n in range(30, 41)]
+    found = curate([*examples, example(row("late?", clock), "holdout")], [], OLD_SKILLS, run_id="run-1").manifest
+    assert found["unbalanced"] == {"local_time": {"train": 11, "validation": 0, "holdout": 1}}
+    assert any("local_time 1 of 12" in words for words in found["missing"])
 
 
 def test_half_of_a_small_batch_is_replay() -> None:
@@ -231,7 +338,7 @@ def _stands_for(kept: Example, dropped: Example) -> bool:
     return kept.source == "correction" and newer and kept.row.question_key == dropped.row.question_key
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(examples_of, st.lists(made_rows, max_size=10), st.lists(made_rows, max_size=10))
 def test_no_question_stands_on_two_sides_and_no_correction_is_lost(examples: list[Example], replay: Any, old: Any) -> None:
     try:

@@ -11,8 +11,8 @@ import pytest
 from feedback import about, calling, finished_turn, row, saying
 
 from flywheel.errors import NotFound, StorageError
-from flywheel.history import RunRecords
 from flywheel.groups import CONFIDENT_CORRECTIONS
+from flywheel.history import RunRecords
 from flywheel.ledger import Ledger, Source
 from flywheel.promote import Model, Registry
 from flywheel.rows import Row
