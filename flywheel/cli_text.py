@@ -16,6 +16,7 @@ from flywheel.canary_evidence import Seen
 from flywheel.gate_scores import Accuracy, Scores
 from flywheel.history import STAGES, Run, RunRecords
 from flywheel.ledger import ImportReport
+from flywheel.pii import masked_words
 from flywheel.promote import Model, Served
 
 SHOWN_PROBLEMS = 20
@@ -74,6 +75,8 @@ def score_table(model: str, scores: Scores, problems: int) -> str:
 def import_report(report: ImportReport) -> str:
     """What became of a file."""
     lines = [f"{report.filename}: {report.accepted} examples taken in, {report.known} known already"]
+    if report.masked:
+        lines.append(f"  masked: {masked_words(report.masked)}")
     lines += [f"  line {problem['line']}: {problem['reason']}" for problem in report.problems[:SHOWN_PROBLEMS]]
     more = len(report.problems) - SHOWN_PROBLEMS
     return "\n".join(lines + ([f"  ... and {more} more problems (--json lists all)"] if more > 0 else []))

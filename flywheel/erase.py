@@ -134,7 +134,8 @@ class Eraser:
         rows = {found["id"]: Row(json.loads(found["messages"]), json.loads(found["tools"])) for found in self._leaving(person)}
         sql = f"SELECT DISTINCT dataset_id FROM dataset_examples WHERE example_id IN {GONE}"
         datasets = frozenset(found["dataset_id"] for found in self._database.query(sql, (dump([*rows]),)))
-        questions = frozenset(turn["question"] for turn in turns if turn["question"].strip())
+        asked = {turn["question"] for turn in turns} | {row.question for row in rows.values()}  # the rows' own are masked
+        questions = frozenset(question for question in asked if question.strip())
         said = {turn["answer"] for turn in turns} | {rating["opinion"] for rating in opinions}
         return Wanted(
             person, rows, self._variants(rows, datasets), datasets, questions, frozenset(questions | said),
@@ -254,9 +255,11 @@ class Eraser:
         assert rows and found
         manifest = json.loads(found["manifest"])
         manifest["erased"] = [*manifest.get("erased", []), {"at": now(), "rows": rows["n"]}]
-        for name in ("exclusions", "moved_to_holdout"):
+        for name in ("exclusions", "moved_to_holdout", "followed_older"):
             entries = manifest.get(name, [])
             manifest[name] = [e for e in entries if (e["id"] if isinstance(e, dict) else e) not in wanted.rows]
+        for path, sources in manifest.get("sources", {}).items():  # one a line, and their lines go too
+            manifest["sources"][path] = [source for source in sources if source.split()[-1] not in wanted.rows]
         self._database.update("datasets", dataset_id, {"manifest": dump(manifest)})
 
 

@@ -1,32 +1,35 @@
 """Examples and where they came from: approved rows, imports, sides, datasets; lineage in both directions.
 
-A group (a conversation, or one imported question) is put on a side once and stays there. Knows nothing of HTTP or training.
+Identifiers of people are masked before a row is stored here. Which side a row is on, `groups` knows; knows nothing of HTTP or
+training.
 """
 
 from __future__ import annotations
 
-import hmac
 import json
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flywheel.curate import Side, decide_side
 from flywheel.database import Database, dump, new_id, now
 from flywheel.database import Row as Record
-from flywheel.errors import NotFound
-from flywheel.rows import Row
+from flywheel.errors import InputError, NotFound
+from flywheel.groups import Groups
+from flywheel.pii import KIND_WORDS, Masked, mask
+from flywheel.rows import Row, check_row
+from flywheel.sides import Side
 
 Source = Literal["correction", "thumb_up", "import"]
-
-CONFIDENT_CORRECTIONS = 20
-"""Up to so many corrected conversations always train: a holdout of a handful decides nothing, and the person who took the
-trouble would wait for a fix that never comes. From then on their side is decided by hash like any other."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A row that a reviewer approved or a developer imported, with its origin."""
+    """A row that a reviewer approved or a developer imported, with its origin.
+
+    masked: how many identifiers of each kind stand masked in it; None for a row of before they were. held: why it is in
+    quarantine; None if it is not, or was released.
+    """
 
     id: str
     row: Row
@@ -39,17 +42,20 @@ class Example:
     import_id: str | None
     line: int | None
     created_at: str
+    masked: dict[str, int] | None = None
+    held: str | None = None
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of a file: rows taken in, rows that were there already, and problems (`line`, `reason`)."""
+    """What became of a file: rows taken in, rows known already, problems (`line`, `reason`), identifiers masked."""
 
     id: str
     filename: str
     accepted: int
     known: int
     problems: list[dict[str, Any]]
+    masked: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,19 @@ SELECT_EXAMPLES = "SELECT e.*, g.side FROM examples e JOIN groups g ON g.id = e.
 def _example(record: Record) -> Example:
     row = Row(messages=json.loads(record["messages"]), tools=json.loads(record["tools"]))
     names = ("id", "source", "group_id", "side", "turn_id", "person", "reviewer", "import_id", "line", "created_at")
-    return Example(row=row, **{name: record[name] for name in names})
+    masked = None if record["masked"] is None else json.loads(record["masked"])
+    held = None if record["released"] else record["held"]
+    return Example(row=row, masked=masked, held=held, **{name: record[name] for name in names})
+
+
+def _masked(row: Row) -> Masked:
+    """The row as it may train. Raises InputError if it does not fit its tools' schemas any more."""
+    masked = mask(row)
+    problems = check_row(masked.row) if masked.counts else []
+    if problems:
+        kinds = ", ".join(KIND_WORDS[kind] for kind in masked.counts)
+        raise InputError(f"{kinds} must be masked before training, and then the row does not fit: {'; '.join(problems)}")
+    return masked
 
 
 class Ledger:
@@ -84,50 +102,26 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    # sides -----------------------------------------------------------------------------------------------------------
-
-    def _split_key(self) -> bytes:
-        """The key of the hash that decides sides: random, made once, so that nobody can aim a row at a side."""
-        return self._database.secret("split_key")
-
-    def _ensure_group(self, group_id: str, source: Source, question_key: str) -> None:
-        """Decide the group's side unless that happened before."""
-        if self._database.first("SELECT 1 FROM groups WHERE id = ?", (group_id,)):
-            return
-        side, rule = self._new_side(group_id, source, question_key)
-        self._database.insert("groups", {"id": group_id, "side": side, "rule": rule, "decided_at": now()})
-
-    def _new_side(self, group_id: str, source: Source, question_key: str) -> tuple[Side, str]:
-        """(side, the rule that decided): early corrections train, a known question follows its twin, the rest by hash."""
-        if source == "correction":
-            corrected = self._database.first("SELECT count(DISTINCT group_id) AS n FROM examples WHERE source = 'correction'")
-            if corrected is None or corrected["n"] < CONFIDENT_CORRECTIONS:
-                return "train", f"among the first {CONFIDENT_CORRECTIONS} corrected conversations"
-        twin = self._database.first(
-            "SELECT g.side FROM examples e JOIN groups g ON g.id = e.group_id WHERE e.question_key = ?"
-            " ORDER BY g.side = 'holdout' DESC, e.created_at LIMIT 1",
-            (question_key,),
-        )
-        if twin is not None:
-            return twin["side"], "with the same question elsewhere"
-        return decide_side(hmac.digest(self._split_key(), group_id.encode(), "sha256")), "keyed hash"
+        self._groups = Groups(database)
 
     # examples --------------------------------------------------------------------------------------------------------
 
     def add_approved(self, row: Row, source: Source, *, turn_id: str, conversation_id: str, person: str, reviewer: str) -> str:
         """Store a reviewed turn as an example; a newer one of the same turn takes the older one's place. Returns its id.
 
-        A row that is there already stands for this turn too; it changes its origin only if the new one says more.
+        A row that is there already stands for this turn too; it changes its origin only if the new one says more. Raises
+        InputError if identifiers in it must be masked and what stands for them does not fit the tool's schema.
         """
         origin = {"source": source, "turn_id": turn_id, "person": person, "reviewer": reviewer, "superseded_by": None}
+        row, masked = _masked(row)
         with self._database.transaction():
-            self._ensure_group(conversation_id, source, row.question_key)
+            self._groups.refresh()
+            self._groups.ensure(conversation_id, row, corrected=source == "correction")
             found = self._database.first("SELECT id, source, superseded_by FROM examples WHERE digest = ?", (row.digest,))
             example_id = found["id"] if found else new_id("example")
             self._release(turn_id, example_id)
             if found is None:
-                self._insert(example_id, row, conversation_id, origin)
+                self._insert(example_id, row, conversation_id, origin | {"masked": dump(masked)})
             elif found["superseded_by"] is not None or SOURCES.index(source) > SOURCES.index(found["source"]):
                 self._database.update("examples", example_id, origin | {"created_at": now()})
         return example_id
@@ -157,21 +151,27 @@ class Ledger:
         self, filename: str, sha256: str, rows: Iterable[tuple[int, Row]], problems: list[dict[str, Any]], person: str
     ) -> ImportReport:
         """Store a file's rows in one transaction; rows known already are counted, not doubled."""
-        import_id, accepted, known = new_id("import"), 0, 0
+        import_id, accepted, known, problems = new_id("import"), 0, 0, [*problems]
+        hidden: Counter[str] = Counter()
         with self._database.transaction():
-            for line, row in rows:
+            self._groups.refresh()
+            for line, read in rows:
+                try:
+                    row, masked = _masked(read)
+                except InputError as error:
+                    problems.append({"line": line, "reason": str(error)})
+                    continue
                 if self._database.first("SELECT 1 FROM examples WHERE digest = ?", (row.digest,)):
                     known += 1
                     continue
-                group_id = f"question-{row.question_key}"
-                self._ensure_group(group_id, "import", row.question_key)
-                self._insert(
-                    new_id("example"), row, group_id, {"source": "import", "import_id": import_id, "line": line, "person": person}
-                )
+                origin = {"source": "import", "import_id": import_id, "line": line, "person": person, "masked": dump(masked)}
+                self._groups.ensure(f"question-{row.question_key}", row, corrected=False)
+                self._insert(new_id("example"), row, f"question-{row.question_key}", origin)
+                hidden.update(masked)
                 accepted += 1
-            report = ImportReport(import_id, filename, accepted, known, problems)
-            record = vars(report) | {"sha256": sha256, "problems": dump(problems), "person": person, "created_at": now()}
-            self._database.insert("imports", record)
+            report = ImportReport(import_id, filename, accepted, known, problems, dict(hidden))
+            record = {"id": import_id, "filename": filename, "accepted": accepted, "known": known, "problems": dump(problems)}
+            self._database.insert("imports", record | {"sha256": sha256, "person": person, "created_at": now()})
         return report
 
     def _insert(self, example_id: str, row: Row, group_id: str, origin: Record) -> None:
@@ -183,6 +183,7 @@ class Ledger:
             "created_at": now(),
         }
         self._database.insert("examples", record | {"messages": dump(row.messages), "tools": dump(row.tools)} | origin)
+        self._groups.note(example_id, row)
 
     def examples(self) -> list[Example]:
         """All standing examples, oldest first."""
@@ -196,12 +197,12 @@ class Ledger:
         return _example(record)
 
     def counts(self) -> dict[str, int]:
-        """Number of standing examples by source, and under "new" those that no dataset holds yet."""
+        """Number of standing examples by source, and under "new" those that no dataset holds yet and no quarantine."""
         sql = "SELECT source, count(*) AS n FROM examples WHERE superseded_by IS NULL GROUP BY source"
         counts = {record["source"]: record["n"] for record in self._database.query(sql)}
         unused = self._database.first(
-            "SELECT count(*) AS n FROM examples e WHERE superseded_by IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM dataset_examples d WHERE d.example_id = e.id)"
+            "SELECT count(*) AS n FROM examples e WHERE superseded_by IS NULL AND (held IS NULL OR released) AND NOT EXISTS"
+            " (SELECT 1 FROM dataset_examples d WHERE d.example_id = e.id AND NOT (e.released AND d.split = 'excluded'))"
         )
         return {"correction": 0, "thumb_up": 0, "import": 0} | counts | {"new": unused["n"] if unused else 0}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flywheel.canary import Policy as CanaryPolicy
+from flywheel.caps import Caps
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
 from flywheel.promote import Policy as PromotionPolicy
@@ -29,6 +30,7 @@ class Policy:
     promotion: PromotionPolicy = field(default_factory=PromotionPolicy)
     canary: CanaryPolicy = field(default_factory=CanaryPolicy)
     review: ReviewPolicy = field(default_factory=ReviewPolicy)
+    caps: Caps = field(default_factory=Caps)
 
 
 def read_policy(home: Path) -> Policy:

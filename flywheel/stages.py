@@ -26,10 +26,11 @@ from flywheel.nemo import JobState, Nemo
 from flywheel.policy import Policy, read_policy
 from flywheel.preferences import with_preferences
 from flywheel.promote import ITSELF, Model, Registry
+from flywheel.quarantine import Quarantine
 from flywheel.red_team import with_attacks
 from flywheel.rows import Message
 from flywheel.settings import LOCAL_BASE_MODEL, Settings
-from flywheel.starter import load_old_skills, load_red_team, load_replay
+from flywheel.starter import known_rows, load_old_skills, load_red_team, load_replay
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model, preference_recipe_for, recipe_for
 from flywheel.transport import PlatformAway
@@ -87,12 +88,15 @@ class Stages:
         if self._ledger.dataset(run_id) is None:
             await asyncio.to_thread(self._make_dataset, run_id)
         manifest = self._ledger.dataset(run_id) or {}
-        shown = ("digest", "files", "splits", "replay_share", "old_skills", "overlap", "missing")
+        shown = ("digest", "files", "splits", "replay_share", "old_skills", "overlap", "missing", "masked", "quarantined")
         self._end(run_id, "curate", {name: manifest[name] for name in shown} | {"excluded": len(manifest["exclusions"])})
 
     def _make_dataset(self, run_id: str) -> None:
+        caps = read_policy(self._settings.home).caps
+        Quarantine(self._database).scan(known_rows(), caps)
         examples = self._ledger.examples()
-        made = with_attacks(curate(examples, load_replay(), load_old_skills(), run_id=run_id), load_red_team())
+        made = curate(examples, load_replay(), load_old_skills(), run_id=run_id, caps=caps)
+        made = with_attacks(made, load_red_team())
         if self._records.run(run_id).recipe == "dpo":
             spaced = self._settings.base_model != LOCAL_BASE_MODEL
             made = with_preferences(made, examples, self._wrong_answers(examples), spaced=spaced)

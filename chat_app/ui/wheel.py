@@ -21,6 +21,7 @@ from flywheel.errors import NotFound
 from flywheel.history import Run
 from flywheel.imports import import_everyday, import_file
 from flywheel.ledger import ImportReport
+from flywheel.pii import masked_words
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = PRIVATE | {"queue": False}
@@ -181,6 +182,8 @@ def report_text(report: ImportReport) -> str:
     known = f", {report.known} known before" if report.known else ""
     count = f"{report.accepted} example{'' if report.accepted == 1 else 's'}"
     head = f"<p><b>{html.escape(report.filename)}</b>: {count} imported{known}.</p>"
+    if report.masked:
+        head += f"<p>Masked before training: {masked_words(report.masked)}.</p>"
     if not report.problems:
         return head
     shown = "".join(

@@ -14,6 +14,7 @@ from flywheel.canary import Canary
 from flywheel.canary_evidence import Seen
 from flywheel.history import STAGES, Run
 from flywheel.ledger import Example
+from flywheel.pii import masked_words
 from flywheel.promote import Model, Promotion, Served
 
 STAGE_WORDS = {
@@ -195,6 +196,10 @@ def dataset(manifest: dict[str, Any] | None) -> str:
     exclusions = manifest.get("exclusions") or []
     if exclusions:
         lines.append(f"{len(exclusions)} left out, for instance: {html.escape(str(exclusions[0].get('reason', '')))}.")
+    if manifest.get("quarantined"):
+        lines.append(f"{manifest['quarantined']} of them are in quarantine: look with <code>flywheel quarantine list</code>.")
+    if manifest.get("masked"):
+        lines.append(f"Masked: {masked_words(manifest['masked'])}.")
     lines += [html.escape(str(note)) for note in manifest.get("missing", [])]
     return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 

@@ -50,6 +50,12 @@ def load_red_team() -> tuple[Attack, ...]:
     return tuple(Attack(each["key"], Row(each["messages"], tools), each["forbidden"]) for each in found)
 
 
+@cache
+def known_rows() -> tuple[Row, ...]:
+    """All rows that ship: nobody outside can have planted one."""
+    return (*load_everyday(), *load_replay(), *load_old_skills())
+
+
 def shipped_tools() -> list[ToolSchema]:
     """The schemas of the chat's own tools, in OpenAI shape, as they were when the rows were made."""
     tools: list[ToolSchema] = json.loads(SHIPPED_TOOLS.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from flywheel.curate import Side
@@ -41,6 +42,15 @@ def row(
     """A row to learn; by default the weather is asked for."""
     asked = {"role": "user", "content": question}
     return Row([*context, asked, answer or calling(("get_weather", {"city": "Oslo"}))], TOOLS if tools is None else tools)
+
+
+def about(number: int, what: str = "q") -> str:
+    """A question like no other number's: near duplicates of each other would be put on one side."""
+    digest = hashlib.sha256(f"{what} {number}".encode()).hexdigest()
+    return f"{what} {digest[:20].translate(_LETTERS)}"
+
+
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 
 
 def example(made: Row, side: Side = "train", source: Source = "import", moment: int = 0, name: str = "") -> Example:

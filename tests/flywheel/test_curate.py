@@ -9,17 +9,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from feedback import CLOCK, SUM, WEATHER, calling, example, row, saying
+from feedback import CLOCK, SUM, WEATHER, about, calling, example, row, saying, tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, decide_side, digest_of, line_digest
+from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, digest_of, line_digest
 from flywheel.errors import InputError
 from flywheel.ledger import Example
-from flywheel.rows import question_key
+from flywheel.rows import Row, question_key
+from flywheel.sides import drawn_side
 
-REPLAY = [row(f"replay {n}") for n in range(150)]
-OLD_SKILLS = [row(f"old skill {n}", saying("words")) for n in range(10)]
+REPLAY = [row(about(n, "replay")) for n in range(150)]
+OLD_SKILLS = [row(about(n, "old skill"), saying("words")) for n in range(10)]
 
 
 def lines(made: Curated, path: str) -> list[dict[str, Any]]:
@@ -34,16 +35,13 @@ def reasons(made: Curated) -> dict[str, str]:
     return {exclusion["id"]: exclusion["reason"] for exclusion in made.manifest["exclusions"]}
 
 
-def test_sides_come_in_the_promised_shares() -> None:
-    sides = Counter(decide_side(hashlib.sha256(str(number).encode()).digest()) for number in range(20_000))
-    assert sides["train"] / 20_000 == pytest.approx(0.7, abs=0.015)
-    assert sides["validation"] / 20_000 == pytest.approx(0.1, abs=0.01)
-    assert sides["holdout"] / 20_000 == pytest.approx(0.2, abs=0.012)
-
-
-@given(st.binary(min_size=8, max_size=64))
-def test_a_side_depends_on_the_digest_alone(digest: bytes) -> None:
-    assert decide_side(digest) == decide_side(digest) == decide_side(digest[:8])
+def test_ten_groups_of_a_kind_fall_in_the_promised_shares_and_which_is_drawn_by_the_key() -> None:
+    drawn = {key: [drawn_side(key, "get_weather", n) for n in range(400)] for key in (b"one", b"two")}
+    for sides in drawn.values():
+        for begin in range(0, 400, 10):
+            assert Counter(sides[begin : begin + 10]) == {"train": 7, "validation": 1, "holdout": 2}
+        assert len({tuple(sides[begin : begin + 10]) for begin in range(0, 400, 10)}) > 20
+    assert drawn[b"one"] != drawn[b"two"] != [drawn_side(b"two", "local_time", n) for n in range(400)]
 
 
 def test_each_side_goes_into_its_file_in_the_shape_its_service_takes() -> None:
@@ -71,10 +69,10 @@ def test_what_is_examined_never_trains() -> None:
     examples = [
         example(row("Weather in Oslo?"), "holdout", name="exam"),
         example(row("weather in  OSLO"), "train", name="twin"),
-        example(row("old skill 3!"), "train", name="old"),
+        example(row(OLD_SKILLS[3].question + "!"), "train", name="old"),
         example(row("something else"), "train"),
     ]
-    made = curate(examples, [*REPLAY, row("weather in oslo?"), row("old SKILL 4")], OLD_SKILLS, run_id="run-1")
+    made = curate(examples, [*REPLAY, row("weather in oslo?"), row(OLD_SKILLS[4].question.upper())], OLD_SKILLS, run_id="run-1")
     assert "holdout" in reasons(made)["twin"] and "old skills" in reasons(made)["old"]
     assert made.splits["twin"] == made.splits["old"] == "excluded"
     learned = questions(made, TRAINING_FILE) + questions(made, VALIDATION_FILE)
@@ -119,15 +117,122 @@ def test_a_correction_of_an_examined_question_corrects_the_exam() -> None:
 
 
 def test_a_correction_takes_its_question_out_of_the_old_skills() -> None:
-    fix = example(row("old skill 3", calling(("local_time", {"city": "Oslo"}))), "train", "correction", name="fix")
+    fix = example(row(OLD_SKILLS[3].question, calling(("local_time", {"city": "Oslo"}))), "train", "correction", name="fix")
     made = curate([fix], [], OLD_SKILLS, run_id="run-1")
     assert made.splits == {"fix": "train"} and made.manifest["old_skills"] == 9
-    assert "old skill 3" not in questions(made, HOLDOUT_FILE)
+    assert OLD_SKILLS[3].question not in questions(made, HOLDOUT_FILE)
+
+
+def converting(kilometres: int) -> Row:
+    """A question that is near to every other of these, with an answer of its own."""
+    return row(f"{kilometres} km in miles please", calling(("add", {"a": kilometres, "b": 0})))
+
+
+def test_questions_that_differ_in_a_value_stay_and_follow_the_oldest() -> None:
+    near = [example(converting(n), "validation" if n == 10 else "train", moment=n, name=str(n)) for n in range(10, 14)]
+    made = curate([*near, example(row("else"))], [], [], run_id="run-1")
+    assert {name: made.splits[name] for name in ("10", "11", "12", "13")} == dict.fromkeys(("10", "11", "12", "13"), "validation")
+    assert made.manifest["followed_older"] == ["13", "12", "11"]
+    corrected = replace(near[2], source="correction")
+    assert curate([*near[:2], corrected], [], [], run_id="run-1").splits == dict.fromkeys(("10", "11", "12"), "train")
+
+
+def test_what_is_nearly_examined_never_trains() -> None:
+    near = [example(converting(n), "train", name=str(n)) for n in (1, 2)]
+    fix = example(converting(3), "train", "correction", name="fix")
+    old = [converting(5)]
+    made = curate(
+        [*near, fix, example(converting(4), "holdout", name="exam"), example(row("else"))], [converting(6)], [], run_id="r"
+    )
+    assert (made.splits["1"], made.splits["2"], made.splits["fix"], made.splits["exam"]) == (
+        "excluded",
+        "excluded",
+        "holdout",
+        "holdout",
+    )
+    assert "nearly the same, stands in the holdout" in reasons(made)["1"] and made.manifest["moved_to_holdout"] == ["fix"]
+    assert not any("km in miles" in asked for asked in questions(made, TRAINING_FILE) + questions(made, VALIDATION_FILE))
+    assert made.manifest["overlaps"]["nearly the same in training and holdout"] == 0
+    skilled = curate([*near, example(row("else"))], [converting(6)], old, run_id="run-1")
+    assert "examines the old skills" in reasons(skilled)["1"] and skilled.manifest["old_skills"] == 1
+    corrected = curate([fix], [], old, run_id="run-1")
+    assert corrected.splits == {"fix": "train"} and corrected.manifest["old_skills"] == 0
+
+
+def test_nearly_the_same_question_with_the_same_answer_is_one_row_unless_it_was_corrected() -> None:
+    asked = [
+        "What is the weather in Oslo today?",
+        "what is the weather in Oslo today, please",
+        "What's the weather in Oslo today?",
+    ]
+    examples = [example(row(text), moment=n, name=str(n)) for n, text in enumerate(asked)]
+    made = curate(examples, [], [], run_id="run-1")
+    assert made.splits == {"0": "excluded", "1": "excluded", "2": "train"} and "'2' stands for it" in reasons(made)["0"]
+    for name in "01":
+        corrected = [replace(one, source="correction") if one.id == name else one for one in examples]
+        assert curate(corrected, [], [], run_id="run-1").splits == {
+            one.id: "train" if one.id == name else "excluded" for one in examples
+        }
+    both = [replace(one, source="correction") for one in examples]
+    assert set(curate(both, [], [], run_id="run-1").splits.values()) == {"train"}
+
+
+def test_identifiers_of_rows_from_before_masking_are_masked_and_counted() -> None:
+    examples = [
+        example(row("mail ann@acme.org the weather"), name="old"),
+        replace(example(row("mail person1@example.com the time"), name="new"), masked={"email": 2, "ip": 1}),
+    ]
+    made = curate(examples, [], [], run_id="run-1")
+    assert b"acme" not in b"".join(made.files.values()) and made.manifest["masked"] == {"email": 3, "ip": 1}
+    (digest,) = made.manifest["variants"]["old"]  # by which erasing finds the line
+    assert digest in {line_digest(line) for line in lines(made, TRAINING_FILE)}
+    strict = tool("get_weather", city="string")
+    strict["function"]["parameters"]["properties"]["city"]["maxLength"] = 12
+    unfit = row("ann@acme.org", calling(("get_weather", {"city": "ann@acme.org"})), [strict])
+    made = curate([example(unfit, name="unfit"), example(row("else"))], [], [], run_id="run-1")
+    assert "does not fit the tool's schema" in reasons(made)["unfit"]
+
+
+def test_what_is_in_quarantine_waits() -> None:
+    held = replace(example(row("held"), name="held"), held="a burst")
+    made = curate([held, example(row("free"), name="free")], [], [], run_id="run-1")
+    assert made.splits == {"held": "excluded", "free": "train"} and reasons(made)["held"] == "quarantined: a burst"
+    assert made.manifest["quarantined"] == 1
+    with pytest.raises(InputError, match="0 are left out, 1 are in quarantine"):
+        curate([held], [], [], run_id="run-1")
+
+
+def test_every_line_has_its_source() -> None:
+    examples = [
+        example(row("How warm is Oslo?"), source="correction", name="fix"),
+        example(row("And Rome?", calling(("get_weather", {"city": "Rome"}))), name="import"),
+        example(row("Is it late?"), "holdout", name="exam"),
+        example(row("Who checks?"), "validation", name="check"),
+    ]
+    made = curate(examples, REPLAY, OLD_SKILLS[:2], run_id="run-1")
+    sources = made.manifest["sources"]
+    assert {path: len(names) for path, names in sources.items()} == {path: len(lines(made, path)) for path in made.files}
+    assert Counter(sources[TRAINING_FILE]) == {"fix": 1, "import": 1, "variant of fix": 2, "replay": 80}
+    assert sources[VALIDATION_FILE] == ["check"] + ["replay"] * 15
+    assert sources[HOLDOUT_FILE] == ["exam", "old skills", "old skills"]
+    at = sources[TRAINING_FILE].index("import")
+    assert lines(made, TRAINING_FILE)[at]["messages"][0]["content"] == "And Rome?"
+
+
+def test_what_could_not_be_balanced_is_said() -> None:
+    clock = calling(("local_time", {"city": "Oslo"}))
+    examples = [example(row(about(n)), "holdout" if n < 4 else "train") for n in range(20)]
+    balanced = curate(examples, [], OLD_SKILLS, run_id="run-1").manifest
+    assert balanced["unbalanced"] == {}
+    examples += [example(row(about(n), clock), "train") for n in range(30, 41)]
+    found = curate([*examples, example(row("late?", clock), "holdout")], [], OLD_SKILLS, run_id="run-1").manifest
+    assert found["unbalanced"] == {"local_time": {"train": 11, "validation": 0, "holdout": 1}}
+    assert any("local_time 1 of 12" in words for words in found["missing"])
 
 
 def test_half_of_a_small_batch_is_replay() -> None:
-    examples = [example(row(f"q {n}")) for n in range(120)]
-    made = curate(examples, [row(f"replay {n}") for n in range(400)], [], run_id="run-1")
+    examples = [example(row(about(n))) for n in range(120)]
+    made = curate(examples, [row(about(n, "replay")) for n in range(400)], [], run_id="run-1")
     assert made.manifest["replay_share"] == 0.5
     assert made.manifest["counts"]["source"]["train"] == {"import": 120, "replay": 120}
     assert questions(made, VALIDATION_FILE).total() == 20
@@ -139,7 +244,7 @@ def test_half_of_a_small_batch_is_replay() -> None:
 
 def test_few_corrections_come_with_variants_of_themselves() -> None:
     fix = example(row("How warm is Oslo?"), source="correction", name="fix")
-    others = [example(row(f"q {n}")) for n in range(200)] + [
+    others = [example(row(about(n))) for n in range(200)] + [
         example(row("And Rome?", calling(("get_weather", {"city": "Rome"}))))
     ]
     made = curate([fix, *others], [], [], run_id="run-1")
@@ -151,7 +256,7 @@ def test_few_corrections_come_with_variants_of_themselves() -> None:
     for line in varied:
         assert line["messages"][-1]["tool_calls"][0]["function"]["arguments"]["city"] in line["messages"][0]["content"]
         assert line["tools"] == fix.row.tools
-    many = curate([example(row(f"fix {n}"), source="correction") for n in range(80)], [], [], run_id="run-1")
+    many = curate([example(row(about(n, "fix")), source="correction") for n in range(80)], [], [], run_id="run-1")
     assert many.manifest["weights"]["correction"] == 1 and questions(many, TRAINING_FILE).total() == 80
     assert many.manifest["variants"] == {} and many.manifest["augmentation"]["how"] == []
 
@@ -180,7 +285,7 @@ def test_no_variant_asks_what_is_examined_or_checked() -> None:
 
 
 def test_the_same_input_gives_the_same_bytes_and_a_digest_that_anybody_can_check() -> None:
-    examples = [example(row(f"q {n}"), ("train", "validation", "holdout")[n % 3], name=str(n)) for n in range(60)]
+    examples = [example(row(about(n)), ("train", "validation", "holdout")[n % 3], name=str(n)) for n in range(60)]
     first, again = (curate(order, REPLAY, OLD_SKILLS, run_id="run-1") for order in (examples, examples[::-1]))
     assert first == again
     assert first.manifest["digest"] == digest_of(first.files)
@@ -233,7 +338,7 @@ def _stands_for(kept: Example, dropped: Example) -> bool:
     return kept.source == "correction" and newer and kept.row.question_key == dropped.row.question_key
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(examples_of, st.lists(made_rows, max_size=10), st.lists(made_rows, max_size=10))
 def test_no_question_stands_on_two_sides_and_no_correction_is_lost(examples: list[Example], replay: Any, old: Any) -> None:
     try:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from feedback import calling, finished_turn, row, saying
+from feedback import about, calling, finished_turn, row, saying
 
 from flywheel.conversations import Conversations
 from flywheel.errors import NotFound, StorageError
+from flywheel.groups import CONFIDENT_CORRECTIONS
 from flywheel.history import RunRecords
-from flywheel.ledger import CONFIDENT_CORRECTIONS, Ledger, Source
+from flywheel.ledger import Ledger, Source
 from flywheel.promote import Model, Registry
 from flywheel.rows import Row
 from flywheel.store import Message, Store, Turn
@@ -78,14 +79,14 @@ def test_an_import_goes_in_whole_or_not_at_all(book: Book) -> None:
 
 
 def test_sides_are_decided_once_and_kept(book: Book, tmp_path: Path) -> None:
-    rows = [row(f"question {n}") for n in range(400)]
+    rows = [row(about(n)) for n in range(400)]
     book.take_in(*rows)
     sides = {one.group_id: one.side for one in book.ledger.examples()}
     shares = Counter(sides.values())
     assert 230 < shares["train"] < 330 and 40 < shares["holdout"] < 125 and 10 < shares["validation"] < 75
     again = Store(tmp_path / "flywheel.db")
     other = Ledger(again.database)
-    other.add_import("more.jsonl", "0" * 64, [(n, row(f"QUESTION {n}?")) for n in range(400)], [], "dev")
+    other.add_import("more.jsonl", "0" * 64, [(n, row(about(n).upper() + "?")) for n in range(400)], [], "dev")
     assert {one.group_id: one.side for one in other.examples()} == sides
     again.close()
 
@@ -95,7 +96,7 @@ def test_two_installations_split_by_keys_of_their_own(tmp_path: Path) -> None:
     for name in ("one", "two"):
         store = Store(tmp_path / f"{name}.db")
         ledger = Ledger(store.database)
-        ledger.add_import("f", "0", [(n, row(f"question {n}")) for n in range(60)], [], "dev")
+        ledger.add_import("f", "0", [(n, row(about(n))) for n in range(60)], [], "dev")
         sides.append([one.side for one in sorted(ledger.examples(), key=lambda one: one.group_id)])
         store.close()
     assert sides[0] != sides[1]
@@ -103,7 +104,7 @@ def test_two_installations_split_by_keys_of_their_own(tmp_path: Path) -> None:
 
 def test_early_corrections_train_and_later_ones_are_split(book: Book) -> None:
     for number in range(CONFIDENT_CORRECTIONS + 60):
-        book.approve(finished_turn(book.store, f"q {number}", saying("no")), row(f"q {number}"))
+        book.approve(finished_turn(book.store, about(number), saying("no")), row(about(number)))
     sides = [one.side for one in book.ledger.examples()]
     assert set(sides[:CONFIDENT_CORRECTIONS]) == {"train"}
     assert len(set(sides[CONFIDENT_CORRECTIONS:])) > 1
@@ -111,20 +112,20 @@ def test_early_corrections_train_and_later_ones_are_split(book: Book) -> None:
 
 def test_a_known_question_follows_its_twin(book: Book) -> None:
     for number in range(30):
-        book.approve(finished_turn(book.store, f"q {number}", saying("no")), row(f"q {number}"))
+        book.approve(finished_turn(book.store, about(number), saying("no")), row(about(number)))
     corrected = {one.row.question_key: one.side for one in book.ledger.examples()}
-    book.take_in(*(row(f"Q {number} ?", saying("imported")) for number in range(30)))
+    book.take_in(*(row(about(number).upper() + " ?", saying("imported")) for number in range(30)))
     imported = [one for one in book.ledger.examples() if one.source == "import"]
     assert len(imported) == 30 and all(one.side == corrected[one.row.question_key] for one in imported)
 
 
 def test_all_turns_of_a_conversation_are_on_one_side(book: Book) -> None:
     for number in range(12):
-        first = finished_turn(book.store, f"first {number}", saying("a"))
+        first = finished_turn(book.store, about(number, "first"), saying("a"))
         thread = book.store.conversation(first.conversation_id, "ann")
-        second = finished_turn(book.store, f"second {number}", saying("b"), conversation=thread)
-        book.approve(first, row(f"first {number}"), "thumb_up")
-        book.approve(second, row(f"second {number}"), "thumb_up")
+        second = finished_turn(book.store, about(number, "second"), saying("b"), conversation=thread)
+        book.approve(first, row(about(number, "first")), "thumb_up")
+        book.approve(second, row(about(number, "second")), "thumb_up")
     by_group: dict[str, set[str]] = {}
     for one in book.ledger.examples():
         by_group.setdefault(one.group_id, set()).add(one.side)
