@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import click
 
-from flywheel import cli_people, cli_text
+from flywheel import cli_people, cli_text, cli_upkeep
 from flywheel.cli_shell import Commands, Output, json_option, opened_state, running_services
 from flywheel.doctor import doctor
 from flywheel.errors import InputError, NotFound
@@ -283,7 +283,7 @@ def export(output: Output, file: Path, shape: str) -> None:
     )
 
 
-for command in (cli_people.lineage, cli_people.erase, doctor):
+for command in (cli_people.lineage, cli_people.erase, cli_upkeep.schedule, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ class Run:
     progress: {percent 0-100 of the present stage, eta_seconds or None, message}.
     scores: {"base" | "current" | "candidate": scores of that model on the same rows}. verdict: what the gate said.
     outcome: promoted; waiting (for a developer, as the gate did not pass); rejected.
+    cost: see `cost.py`. removed_at: when its files and its model went; the record stays.
     """
 
     id: str
@@ -43,6 +44,8 @@ class Run:
     scores: dict[str, Any] | None
     verdict: dict[str, Any] | None
     error: str | None
+    cost: dict[str, Any] | None = None
+    removed_at: str | None = None
 
     @property
     def active(self) -> bool:
@@ -51,7 +54,7 @@ class Run:
 
 
 def _run(record: Record) -> Run:
-    columns = ("stages", "progress", "scores", "verdict")
+    columns = ("stages", "progress", "scores", "verdict", "cost")
     return Run(**record | {name: json.loads(record[name]) if record[name] is not None else None for name in columns})
 
 
@@ -122,9 +125,9 @@ class RunRecords:
         return [(row["split"], row["step"], row["value"]) for row in rows]
 
     def note(self, run_id: str, **columns: Any) -> None:
-        """Record job_id, candidate, current, scores or verdict."""
-        assert columns.keys() <= {"job_id", "candidate", "current", "scores", "verdict"}, columns
-        encoded = {name: dump(value) if name in ("scores", "verdict") else value for name, value in columns.items()}
+        """Record job_id, candidate, current, scores, verdict or cost."""
+        assert columns.keys() <= {"job_id", "candidate", "current", "scores", "verdict", "cost"}, columns
+        encoded = {name: dump(value) if name in ("scores", "verdict", "cost") else value for name, value in columns.items()}
         self._database.update("runs", run_id, encoded)
 
     def finish(self, run_id: str, status: RunStatus, *, outcome: Outcome | None = None, error: str | None = None) -> None:

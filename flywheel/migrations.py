@@ -161,6 +161,32 @@ CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
 
+TURNING = """
+-- JSON: see cost.py
+ALTER TABLE runs ADD COLUMN cost TEXT;
+-- when its files and its model went; the record stays
+ALTER TABLE runs ADD COLUMN removed_at TEXT;
+CREATE TABLE schedule (
+    one INTEGER PRIMARY KEY CHECK (one = 1), cron TEXT NOT NULL,
+    seen_at TEXT NOT NULL    -- up to when the times that this cron names were seen to
+) STRICT;
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,      -- ended, or the kind of a promotion
+    run_id TEXT, model TEXT, created_at TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, due_at TEXT NOT NULL,
+    settled_at TEXT          -- when it was delivered, given up, or had nowhere to go
+) STRICT;
+CREATE INDEX events_open ON events (due_at) WHERE settled_at IS NULL;
+CREATE TABLE looks (person TEXT PRIMARY KEY, event INTEGER NOT NULL) STRICT;
+CREATE TRIGGER run_ended AFTER UPDATE OF status ON runs
+WHEN old.status IN ('queued', 'running') AND new.status NOT IN ('queued', 'running')
+BEGIN INSERT INTO events (kind, run_id, model, created_at, due_at) VALUES ('ended', new.id, new.candidate, MOMENT, MOMENT); END;
+CREATE TRIGGER model_moved AFTER INSERT ON promotions WHEN new.kind <> 'first'
+BEGIN INSERT INTO events (kind, run_id, model, created_at, due_at) VALUES (new.kind, new.run_id, new.model, MOMENT, MOMENT); END;
+""".replace("MOMENT", "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')")
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -197,3 +223,12 @@ def m004_erasure(database: Database) -> None:
 def m005_audit(database: Database) -> None:
     """The log of what not everybody may do; only a person's name in it can change, when they are erased."""
     _run(database, AUDIT)
+
+
+@MIGRATIONS()
+def m012_turning(database: Database) -> None:
+    """The schedule's memory, what happened and who has seen it, what a run cost, and when its files went.
+
+    Triggers write the events, so that none is lost whichever process or module ends a run or moves the served row.
+    """
+    _run(database, TURNING)

@@ -14,15 +14,17 @@ from typing import Any
 
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
+from flywheel.schedule import Policy as SchedulePolicy
 
 FILE = "policy.toml"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The whole file. gate: what a candidate must show."""
+    """The whole file. gate: what a candidate must show. schedule: when runs begin by themselves."""
 
     gate: GatePolicy = field(default_factory=GatePolicy)
+    schedule: SchedulePolicy = field(default_factory=SchedulePolicy)
 
 
 def read_policy(home: Path) -> Policy:

@@ -19,7 +19,9 @@ from flywheel.errors import Conflict, FlywheelError, InputError
 from flywheel.history import Run, RunRecords
 from flywheel.ledger import Ledger
 from flywheel.nemo import Nemo
+from flywheel.policy import read_policy
 from flywheel.promote import Registry
+from flywheel.schedule import Outlook, Schedule
 from flywheel.settings import Settings
 from flywheel.stages import RunEnded, Stages
 from flywheel.store import Store
@@ -75,6 +77,11 @@ def _launcher_lock(settings: Settings) -> FileLock:
     return FileLock(settings.home / "runs.lock", timeout=0, thread_local=False)
 
 
+def schedule_of(settings: Settings, store: Store) -> Schedule:
+    """When runs begin by themselves, as the state folder's policy says at the moment of asking."""
+    return Schedule(store.database, lambda: read_policy(settings.home).schedule)
+
+
 class Wheel:
     """Starts, cancels and works off runs. One object a process; every method but `launch` may be called from any thread."""
 
@@ -86,6 +93,7 @@ class Wheel:
         self._store = store
         self._records = RunRecords(store.database)
         self._registry = Registry(store.database)
+        self._schedule = schedule_of(settings, store)
         self._lock = _launcher_lock(settings)
         self._launched = False
         self._closing = threading.Event()
@@ -96,6 +104,10 @@ class Wheel:
     def start(self, person: str) -> Run:
         """Ask for a run (see `request`); the process that works runs off begins it within a second."""
         return request(self._store, person)
+
+    def outlook(self) -> Outlook:
+        """When the next run begins by itself, and why."""
+        return self._schedule.outlook()
 
     def cancel(self, run_id: str, person: str) -> None:
         """End a run, then its jobs; the model that serves goes on serving.
@@ -135,6 +147,8 @@ class Wheel:
 
         Call it from the main thread before an event loop runs, so that workflows get a loop of their own.
         """
+        if problem := self._schedule.outlook().problem:
+            logger.warning("no run begins by itself: %s", problem)
         self._try_launch()
         self._thread = threading.Thread(target=self._look_around, name="wheel", daemon=True)
         self._thread.start()
@@ -161,6 +175,7 @@ class Wheel:
         while not self._closing.wait(LOOK_SECONDS):
             try:
                 if self._launched:
+                    self._schedule.begin_due(lambda cause: request(self._store, cause))
                     self._enqueue_requested()
                 else:
                     self._try_launch()
