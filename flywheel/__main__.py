@@ -283,7 +283,7 @@ def export(output: Output, file: Path, shape: str) -> None:
     )
 
 
-for command in (cli_people.lineage, cli_people.erase, cli_upkeep.schedule, doctor):
+for command in (cli_people.lineage, cli_people.erase, cli_upkeep.schedule, cli_upkeep.retain, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

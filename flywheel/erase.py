@@ -37,6 +37,7 @@ OWNED = {
     "tool_calls": f"turn_id IN ({TURNS})",
     "turns": f"id IN ({TURNS})",
     "conversations": f"id IN ({CONVERSATIONS})",
+    "looks": "person = ?1",
 }
 """Table → which rows are theirs, in an order in which they can be deleted."""
 NAMED = (

@@ -159,6 +159,29 @@ class Nemo:
                 self._nemo.datasets.update(name, namespace=namespace, files_url=files_url)
         return files_url
 
+    def remove_dataset(self, name: str) -> None:
+        """Delete a data set of our namespace from both stores; one that is gone stays gone."""
+        with spoken_to("Entity Store", self._settings.nemo_url, f"delete the data set {name!r}"):
+            with suppress(nemo_microservices.NotFoundError):
+                self._nemo.datasets.delete(name, namespace=self._settings.namespace)
+        self._remove_repo(f"{self._settings.namespace}/{name}", "dataset")
+
+    def remove_model(self, model: str) -> None:
+        """Delete an output model (`ns/name@version`): it is served no more, and its adapter is gone."""
+        namespace, _, name = model.partition("/")
+        with spoken_to("Entity Store", self._settings.nemo_url, f"delete the model {model!r}"):
+            with suppress(nemo_microservices.NotFoundError):
+                self._nemo.models.delete(name, namespace=namespace)
+        self._remove_repo(model.partition("@")[0], "model")
+
+    def _remove_repo(self, repo: str, kind: str) -> None:
+        with spoken_to("Data Store", self._nds_url, f"delete the {kind} repo {repo!r}"):
+            try:
+                self._hub.delete_repo(repo, repo_type=kind)
+            except HfHubHTTPError as error:
+                if error.response is None or error.response.status_code != 404:
+                    raise
+
     # Customizer ------------------------------------------------------------------------------------------------------
 
     def customization_config(self) -> str:

@@ -14,17 +14,24 @@ from typing import Any
 
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
+from flywheel.retain import Policy as RetentionPolicy
 from flywheel.schedule import Policy as SchedulePolicy
+from flywheel.webhook import Policy as NotifyPolicy
 
 FILE = "policy.toml"
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The whole file. gate: what a candidate must show. schedule: when runs begin by themselves."""
+    """The whole file. gate: what a candidate must show. schedule: when runs begin by themselves.
+
+    retention: what is kept of old runs. notify: who is told what happened.
+    """
 
     gate: GatePolicy = field(default_factory=GatePolicy)
     schedule: SchedulePolicy = field(default_factory=SchedulePolicy)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    notify: NotifyPolicy = field(default_factory=NotifyPolicy)
 
 
 def read_policy(home: Path) -> Policy:

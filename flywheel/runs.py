@@ -26,6 +26,7 @@ from flywheel.settings import Settings
 from flywheel.stages import RunEnded, Stages
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model
+from flywheel.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from dbos import DBOSConfig
@@ -96,6 +97,7 @@ class Wheel:
         self._schedule = schedule_of(settings, store)
         self._lock = _launcher_lock(settings)
         self._launched = False
+        self._upkeep = Upkeep(settings, store, self._nemo, lambda: self._launched)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -104,6 +106,12 @@ class Wheel:
     def start(self, person: str) -> Run:
         """Ask for a run (see `request`); the process that works runs off begins it within a second."""
         return request(self._store, person)
+
+    def problems(self) -> list[str]:
+        """What the policy says that cannot be used, a sentence each."""
+        found = self._schedule.outlook().problem, self._upkeep.problem()
+        said = ("no run begins by itself", "nobody is told what happens")
+        return [f"{what}: {problem}" for what, problem in zip(said, found, strict=True) if problem]
 
     def outlook(self) -> Outlook:
         """When the next run begins by itself, and why."""
@@ -147,16 +155,18 @@ class Wheel:
 
         Call it from the main thread before an event loop runs, so that workflows get a loop of their own.
         """
-        if problem := self._schedule.outlook().problem:
-            logger.warning("no run begins by itself: %s", problem)
+        for problem in self.problems():
+            logger.warning("%s", problem)
         self._try_launch()
         self._thread = threading.Thread(target=self._look_around, name="wheel", daemon=True)
         self._thread.start()
+        self._upkeep.start()
         return self._launched
 
     def shutdown(self) -> None:
         """Stop working runs off; what is under way goes on at the next launch. The jobs at the services are left running."""
         self._closing.set()
+        self._upkeep.stop()
         if self._thread is not None:
             self._thread.join()
         if self._launched:

@@ -55,7 +55,7 @@ class Policy:
             return None
         found = re.fullmatch(r"(\d\d?:\d\d)\s*-\s*(\d\d?:\d\d)", self.quiet_hours.strip())
         try:
-            begin, end = (time(*map(int, part.split(":"))) for part in found.groups()) if found else (time(), time())
+            begin, end = map(time.fromisoformat, (part.zfill(5) for part in found.groups())) if found else (time(), time())
         except ValueError:
             begin = end = time()
         if begin == end:

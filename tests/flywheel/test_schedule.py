@@ -18,7 +18,7 @@ from flywheel.history import Run, RunRecords
 from flywheel.ledger import Ledger
 from flywheel.policy import read_policy
 from flywheel.promote import Registry
-from flywheel.runs import Wheel, request, schedule_of
+from flywheel.runs import Wheel, request
 from flywheel.schedule import Policy, Schedule, after_quiet, said
 from flywheel.settings import Settings
 from flywheel.store import Store
