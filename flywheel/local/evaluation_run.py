@@ -30,7 +30,7 @@ class Sample:
     """One evaluated row: its place in its task's data, the answer's message and what it scored.
 
     error says why there is no answer; such a row scores 0 everywhere. A score that a judge did not give is NaN. texts are what
-    bleu compared, by metric.
+    bleu compared, by metric. tokens: of the question and its answer, where the model counts them.
     """
 
     index: int
@@ -40,6 +40,7 @@ class Sample:
     scores: Scores
     error: str | None
     texts: Mapping[str, Texts]
+    tokens: int = 0
 
     def line(self) -> str:
         """As a JSON line. Scores are flat; one whose name is taken bears its metric's name in front; null is no score."""
@@ -109,7 +110,8 @@ class Evaluation:
             raise EvaluationFailed(f"task {name!r}, row {index + 1}: {error}") from error
         choice = response["choices"][0] if response else None
         message = choice and (choice.get("message") or {"role": "assistant", "content": choice.get("text")})
-        return Sample(index, name, row, message, scores, refusal, texts)
+        tokens = ((response or {}).get("usage") or {}).get("total_tokens") or 0
+        return Sample(index, name, row, message, scores, refusal, texts, tokens)
 
     async def _answer(self, task: Task, row: Mapping[str, Any]) -> Answer:
         if task.type == "data" or self._address is None:
