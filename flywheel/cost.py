@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from flywheel.history import Run
 
@@ -36,8 +35,8 @@ def cost_of(run: Run) -> Cost:
     """What the run has taken so far."""
     stages = [entry for entry in run.stages.values() if entry.get("finished_at")]
     seconds = sum(_moment(entry["finished_at"]) - _moment(entry["started_at"]) for entry in stages)
-    counted = (run.cost or {}).values()
-    return Cost(seconds, *(_sum(counted, name) for name in ("tokens", "cpu_seconds", "gpu_seconds")), _points(run))  # type: ignore[arg-type]
+    tokens, cpu, gpu = (_sum(run, name) for name in ("tokens", "cpu_seconds", "gpu_seconds"))
+    return Cost(seconds, None if tokens is None else int(tokens), cpu, gpu, _points(run))
 
 
 def accuracy(run: Run, who: str, metric: str = METRIC) -> float | None:
@@ -52,8 +51,8 @@ def _points(run: Run) -> float | None:
     return None if before is None or after is None else 100 * (after - before)
 
 
-def _sum(counted: Any, name: str) -> float | None:
-    known = [stage[name] for stage in counted if stage.get(name) is not None]
+def _sum(run: Run, name: str) -> float | None:
+    known = [stage[name] for stage in (run.cost or {}).values() if stage.get(name) is not None]
     return sum(known) if known else None
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flywheel.database import Database
 from flywheel.errors import NotFound
 from flywheel.lineage import STANDS_FOR
 
-WIDTH, HEIGHT, GAP, ROW = 148, 58, 34, 76
+WIDTH, HEIGHT, GAP, ROW = 138, 58, 24, 76
 SHOWN_PEOPLE = 4
 SOURCES = {"correction": "correction", "thumb_up": "approved thumb up", "import": "imported row"}
 INSIDE = "SELECT example_id FROM dataset_examples WHERE dataset_id = ?"
@@ -77,10 +77,10 @@ def _people(database: Database, run_id: str) -> list[Box]:
 
 
 def _ratings(database: Database, run_id: str) -> list[Box]:
-    sql = f"SELECT thumb, count(*) AS n, count(DISTINCT person) AS people FROM ratings WHERE turn_id IN ({TURNS}) AND thumb IS NOT NULL"
-    found = {row["thumb"]: row for row in database.query(f"{sql} GROUP BY thumb", (run_id,))}
-    lines = [f"{_count(row['n'], f'thumb {thumb}', f'thumbs {thumb}')} by {_count(row['people'], 'person', 'people')}"
-             for thumb, row in sorted(found.items())]  # fmt: skip
+    sql = f"SELECT thumb, count(*) AS n, count(DISTINCT person) AS people FROM ratings WHERE turn_id IN ({TURNS})"
+    rows = database.query(f"{sql} AND thumb IS NOT NULL GROUP BY thumb", (run_id,))
+    found = {row["thumb"]: row for row in rows}
+    lines = [f"{row['n']:,} {thumb} by {_count(row['people'], 'person', 'people')}" for thumb, row in sorted(found.items())]
     return [Box("ratings", lines, ["turns"])] if lines else []
 
 
@@ -99,21 +99,21 @@ def _imports(database: Database, run_id: str) -> list[Box]:
 
 def _rows(database: Database, run_id: str) -> list[Box]:
     sql = (
-        "SELECT e.source, d.split, count(*) AS n, count(DISTINCT e.person) AS people FROM dataset_examples d"
+        "SELECT e.source, d.split, count(*) AS n FROM dataset_examples d"
         " JOIN examples e ON e.id = d.example_id WHERE d.dataset_id = ? GROUP BY e.source, d.split ORDER BY n DESC"
     )
     by_source: dict[str, list[tuple[str, int]]] = {}
     for row in database.query(sql, (run_id,)):
         by_source.setdefault(row["source"], []).append((row["split"], row["n"]))
-    people = {row["source"]: row["people"] for row in database.query(
-        f"SELECT source, count(DISTINCT person) AS people FROM examples WHERE id IN ({INSIDE}) GROUP BY source", (run_id,))}  # fmt: skip
+    counted = f"SELECT source, count(DISTINCT person) AS people FROM examples WHERE id IN ({INSIDE}) GROUP BY source"
+    people = {row["source"]: row["people"] for row in database.query(counted, (run_id,))}
     boxes = [
         Box(f"source {source}",
             (f"{_count(sum(n for _, n in by_source[source]), words)}", f"by {_count(people[source], 'person', 'people')}",
              ", ".join(f"{n} {split}" for split, n in by_source[source])), ["dataset"])
         for source, words in SOURCES.items() if source in by_source
     ]  # fmt: skip
-    replayed = sum(sum(counts.values()) for counts in _manifest(database, run_id).get("counts", {}).get("replayed", {}).values())
+    replayed = sum(counts.get("replay", 0) for counts in _manifest(database, run_id).get("counts", {}).get("source", {}).values())
     return [*boxes, Box("replay", (_count(replayed, "replay row"),), ["dataset"])] if replayed else boxes
 
 
@@ -121,7 +121,7 @@ def _dataset(database: Database, run_id: str) -> list[Box]:
     row = database.first("SELECT digest FROM datasets WHERE id = ?", (run_id,))
     if row is None:
         return []
-    splits = _manifest(database, run_id).get("splits") or _manifest(database, run_id).get("counts", {}).get("split", {})
+    splits = _manifest(database, run_id).get("splits", {})
     lines = [f"{count} {split.replace('_', ' ')}" for split, count in splits.items()]
     return [Box("dataset", (row["digest"][:12], *lines[:2]), ["run"])]
 
@@ -142,9 +142,10 @@ def _model(database: Database, run_id: str) -> list[Box]:
     return [Box("model", (row["id"].rpartition("/")[2], "serves now" if row["model"] else row["status"], *erased), [])]
 
 
-def _manifest(database: Database, run_id: str) -> dict[str, dict[str, dict[str, int]]]:
+def _manifest(database: Database, run_id: str) -> dict[str, Any]:
     row = database.first("SELECT manifest FROM datasets WHERE id = ?", (run_id,))
-    return json.loads(row["manifest"]) if row else {}
+    manifest: dict[str, Any] = json.loads(row["manifest"]) if row else {}
+    return manifest
 
 
 def _count(number: int, one: str, many: str = "") -> str:
@@ -194,10 +195,13 @@ def _titles(found: Sequence[Column]) -> Iterable[str]:
 
 def _drawn(box: Box, place: tuple[int, int]) -> str:
     x, y = place
-    rect = f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="none" stroke="currentColor" stroke-opacity=".5"/>'
+    rect = (
+        f'<rect x="{x}" y="{y}" width="{WIDTH}" height="{HEIGHT}" rx="8" fill="none" stroke="currentColor" stroke-opacity=".5"/>'
+    )
+    weights = ("bold", "normal", "normal")
     texts = "".join(
-        f'<text x="{x + 8}" y="{y + 18 + 15 * line}"{" font-weight='bold'" if line == 0 else ""}>{html.escape(_fit(text))}</text>'
-        for line, text in enumerate(box.lines[:3])
+        f'<text x="{x + 8}" y="{y + 18 + 15 * line}" font-weight="{weight}">{html.escape(_fit(text))}</text>'
+        for line, (text, weight) in enumerate(zip(box.lines, weights, strict=False))
     )
     return f"<g><title>{html.escape(' · '.join(box.lines))}</title>{rect}{texts}</g>"
 
@@ -205,4 +209,4 @@ def _drawn(box: Box, place: tuple[int, int]) -> str:
 def _fit(text: str) -> str:
     """As much as a box holds; the whole stands in the box's title."""
     words = "".join(letter if letter.isprintable() else " " for letter in text)
-    return words if len(words) <= 24 else f"{words[:23]}…"
+    return words if len(words) <= 22 else f"{words[:21]}…"
