@@ -35,6 +35,8 @@ QUEUE = "wheel"
 MAX_RECOVERY_ATTEMPTS = 20
 """Every restart of the app during a run counts as one, harmless ones too; beyond so many the run itself is what kills it."""
 LOOK_SECONDS = 1.0
+POLL_SECONDS = 0.2
+"""How often the engine looks for work and for messages."""
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +208,7 @@ class Wheel:
         DBOS(config=self._config())
         self._define()
         DBOS.launch()
-        DBOS.register_queue(QUEUE, global_concurrency=1, polling_interval_sec=0.2)
+        DBOS.register_queue(QUEUE, global_concurrency=1, polling_interval_sec=POLL_SECONDS)
         self._launched = True
         self._reconcile()
         self._enqueue_requested()
@@ -220,7 +222,7 @@ class Wheel:
             "application_version": "1",  # raised only when the order of steps changes
             "executor_id": "wheel",
             "serializer": DBOSPortableJSONSerializer(),
-            "notification_listener_polling_interval_sec": 0.2,
+            "notification_listener_polling_interval_sec": POLL_SECONDS,
             "log_level": "ERROR",  # it warns of every step that a polite stop interrupts
         }
 

@@ -140,7 +140,8 @@ class ScriptedNim:
 
 
 class ScriptedServices:
-    """NVIDIA's other services on loopback, which answer as they were told to: with a status and JSON, or a str as a web page.
+    """NVIDIA's other services on loopback, which answer as they were told to: with a status and JSON, or a str as a web page,
+    or bytes as a file.
 
     What was not scripted is answered with 404, and the second page of any list is empty. `heard` lists what came, as
     `METHOD /path`. Use as a context manager; `url` is the address.
@@ -153,9 +154,10 @@ class ScriptedServices:
 
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, value = services._reply(self.command, self.path, self.headers)
-                body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+                said = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, value = services.reply(self.command, self.path, self.headers, said)
+                text = value if isinstance(value, str | bytes) else json.dumps(value)
+                body = text if isinstance(text, bytes) else text.encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "text/html" if isinstance(value, str) else "application/json")
                 self.send_header("Content-Length", str(len(body)))
@@ -182,7 +184,8 @@ class ScriptedServices:
         """Answer this request (`METHOD /path`) so from now on; a reply may be made from the headers."""
         self._script[request] = reply if callable(reply) else lambda _: reply
 
-    def _reply(self, method: str, target: str, headers: Message) -> Reply:
+    def reply(self, method: str, target: str, headers: Message, body: bytes) -> Reply:
+        """The answer to one request."""
         address = urlsplit(target)
         request = f"{method} {address.path}"
         self.heard.append(request)
