@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import click
 
-from flywheel import cli_accounts, cli_people, cli_quarantine, cli_review, cli_text
+from flywheel import cli_accounts, cli_people, cli_quarantine, cli_review, cli_text, cli_upkeep
 from flywheel.cli_shell import Commands, Output, json_option, opened_state, running_services
 from flywheel.doctor import doctor
 from flywheel.errors import InputError, NotFound
@@ -314,7 +314,7 @@ def export(output: Output, file: Path, shape: str) -> None:
 
 for command in (
     cli_people.lineage, cli_people.erase, cli_accounts.people, cli_accounts.audit, cli_review.review,
-    cli_quarantine.quarantine, doctor,
+    cli_quarantine.quarantine, cli_upkeep.schedule, cli_upkeep.retain, doctor,
 ):  # fmt: skip
     main.add_command(command)
 

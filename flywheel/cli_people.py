@@ -5,12 +5,15 @@ Knows how findings are told. What is looked up is `lineage`'s, what is taken out
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from flywheel.cli_shell import Output, json_option, opened_state
 from flywheel.erase import Eraser, Erasure
 from flywheel.errors import InputError
 from flywheel.lineage import Lineage
+from flywheel.lineage_picture import picture
 
 WORDS = {
     "conversations": "conversations", "turns": "turns", "tool_calls": "tool calls", "ratings": "ratings",
@@ -24,15 +27,21 @@ WORDS = {
 
 @click.command()
 @click.argument("name", metavar="MODEL|TURN|PERSON")
+@click.option("--svg", type=click.Path(path_type=Path), help="Also draw a model's lineage into this file.")
 @json_option
 @click.pass_obj
-def lineage(output: Output, name: str) -> None:
+def lineage(output: Output, name: str, svg: Path | None) -> None:
     """Show where a model comes from, or what became of a turn or of all that a person said.
 
     Example: flywheel lineage flywheel/tool-llama-5m-run-3f2a91bc07d1@v1
     """
     with opened_state() as (_, store):
         found = Lineage(store.database).of(name)
+        if svg is not None:
+            try:
+                svg.write_text(picture(store.database, name), encoding="utf-8")
+            except OSError as error:
+                raise InputError(f"cannot write {str(svg)!r}: {error.strerror}; choose another place") from error
     output.result(found.to_dict(), found.text())
 
 

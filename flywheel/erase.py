@@ -38,6 +38,7 @@ OWNED = {
     "conversations": f"id IN ({CONVERSATIONS})",
     "sessions": "person = ?1",
     "people": "name = ?1",
+    "looks": "person = ?1",
 }
 """Table → which rows are theirs, in an order in which they can be deleted."""
 NAMED = (

@@ -29,7 +29,7 @@ class Run:
     progress: {percent 0-100 of the present stage, eta_seconds or None, message}.
     scores: {"base" | "current" | "candidate": scores of that model on the same rows}. verdict: what the gate said.
     outcome: promoted; canary (it answers a share of the conversations); waiting (for a developer); rejected.
-    recipe: by which the candidate is trained.
+    recipe: by which the candidate is trained. cost: see `cost.py`. removed_at: when its files and its model went; the record stays.
     """
 
     id: str
@@ -47,6 +47,8 @@ class Run:
     verdict: dict[str, Any] | None
     error: str | None
     recipe: RecipeName = "sft"
+    cost: dict[str, Any] | None = None
+    removed_at: str | None = None
 
     @property
     def active(self) -> bool:
@@ -55,7 +57,7 @@ class Run:
 
 
 def _run(record: Record) -> Run:
-    columns = ("stages", "progress", "scores", "verdict")
+    columns = ("stages", "progress", "scores", "verdict", "cost")
     return Run(**record | {name: json.loads(record[name]) if record[name] is not None else None for name in columns})
 
 
@@ -127,9 +129,9 @@ class RunRecords:
         return [(row["split"], row["step"], row["value"]) for row in rows]
 
     def note(self, run_id: str, **columns: Any) -> None:
-        """Record job_id, candidate, current, scores or verdict."""
-        assert columns.keys() <= {"job_id", "candidate", "current", "scores", "verdict"}, columns
-        encoded = {name: dump(value) if name in ("scores", "verdict") else value for name, value in columns.items()}
+        """Record job_id, candidate, current, scores, verdict or cost."""
+        assert columns.keys() <= {"job_id", "candidate", "current", "scores", "verdict", "cost"}, columns
+        encoded = {name: dump(value) if name in ("scores", "verdict", "cost") else value for name, value in columns.items()}
         self._database.update("runs", run_id, encoded)
 
     def finish(self, run_id: str, status: RunStatus, *, outcome: Outcome | None = None, error: str | None = None) -> None:

@@ -13,7 +13,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx
@@ -45,11 +45,15 @@ Sample = dict[str, Any]
 
 @dataclass(frozen=True)
 class JobState:
-    """How far a job is. percent: 0-100. message: the service's own words, the reason where the job failed."""
+    """How far a job is. percent: 0-100. message: the service's own words, the reason where the job failed.
+
+    took: what the service says the job took so far, of `tokens`, `cpu_seconds` and `gpu_seconds`.
+    """
 
     status: JobStatus
     percent: float
     message: str
+    took: dict[str, float] = field(default_factory=dict, kw_only=True)
 
     @property
     def finished(self) -> bool:
@@ -159,6 +163,29 @@ class Nemo:
                 self._nemo.datasets.update(name, namespace=namespace, files_url=files_url)
         return files_url
 
+    def remove_dataset(self, name: str) -> None:
+        """Delete a data set of our namespace from both stores; one that is gone stays gone."""
+        with spoken_to("Entity Store", self._settings.nemo_url, f"delete the data set {name!r}"):
+            with suppress(nemo_microservices.NotFoundError):
+                self._nemo.datasets.delete(name, namespace=self._settings.namespace)
+        self._remove_repo(f"{self._settings.namespace}/{name}", "dataset")
+
+    def remove_model(self, model: str) -> None:
+        """Delete an output model (`ns/name@version`): it is served no more, and its adapter is gone."""
+        namespace, _, name = model.partition("/")
+        with spoken_to("Entity Store", self._settings.nemo_url, f"delete the model {model!r}"):
+            with suppress(nemo_microservices.NotFoundError):
+                self._nemo.models.delete(name, namespace=namespace)
+        self._remove_repo(model.partition("@")[0], "model")
+
+    def _remove_repo(self, repo: str, kind: str) -> None:
+        with spoken_to("Data Store", self._nds_url, f"delete the {kind} repo {repo!r}"):
+            try:
+                self._hub.delete_repo(repo, repo_type=kind)
+            except HfHubHTTPError as error:
+                if error.response is None or error.response.status_code != 404:
+                    raise
+
     # Customizer ------------------------------------------------------------------------------------------------------
 
     def customization_config(self, training_type: str = "sft") -> str:
@@ -258,7 +285,7 @@ class Nemo:
             job = self._nemo.evaluation.jobs.retrieve(job_id)
             details = job.status_details
             percent, message = (details.progress, details.message) if details else (None, None)
-            return JobState(job.status or "unknown", percent or 0.0, message or "")
+            return JobState(job.status or "unknown", percent or 0.0, message or "", took=_took(details))
 
     def evaluation_scores(self, job_id: str) -> dict[str, float]:
         """METRICS of a completed evaluation, each 0-1."""
@@ -313,7 +340,14 @@ def _training_state(details: CustomizationStatusDetails) -> TrainingState:
     ]
     message = next((reason for reason in reversed(reasons) if reason), "")
     status = details.status or "unknown"
-    return TrainingState(status, details.percentage_done or 0.0, message, details.epochs_completed or 0, losses)
+    percent, epochs = details.percentage_done or 0.0, details.epochs_completed or 0
+    return TrainingState(status, percent, message, epochs, losses, took=_took(details))
+
+
+def _took(details: Any) -> dict[str, float]:
+    """What the job took. NVIDIA's services do not say; the local platform does, in fields of its own."""
+    said = {name: getattr(details, name, None) for name in ("tokens", "cpu_seconds", "gpu_seconds")}
+    return {name: value for name, value in said.items() if isinstance(value, int | float)}
 
 
 def _created_once(find: Callable[[], str | None], create: Callable[[], str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -30,6 +31,8 @@ READY_SECONDS = 180.0
 FAST_DEATH_SECONDS = 20.0
 MAX_FAST_DEATHS = 5
 STOP_SECONDS = 20.0
+LOG_BYTES = 5_000_000
+"""The platform's log is moved to platform.1.log when it is larger, in place of the one that was moved before."""
 STATE_FILE = "platform.json"
 _PACKAGE_ROOT = Path(__file__).parent.parent  # `-m flywheel.local` is found there whatever the working folder is
 
@@ -213,6 +216,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.5):
+            rotate(self._log_path, LOG_BYTES)
             state = _read_state(self._state_path)
             if self._child is not None:
                 self._child.poll()  # reaps it, so that it does not linger as a zombie
@@ -256,6 +260,23 @@ class Supervisor:
         """The last lines of the platform's log, indented under a heading that names the file."""
         tail = last_lines(self._log_path, lines)
         return f"\nLast lines of {self._log_path}:\n  " + "\n  ".join(tail) if tail else ""
+
+
+def rotate(path: Path, limit: int) -> None:
+    """Copy a log that has grown over `limit` bytes to NAME.1.log and empty it; whoever appends to it goes on.
+
+    What is written between the two is lost: a few lines at most, where the log would fill the disk.
+    """
+    try:
+        if path.stat().st_size <= limit:
+            return
+        draft = path.with_suffix(".draft.log")
+        shutil.copyfile(path, draft)
+        draft.chmod(0o600)
+        draft.replace(path.with_suffix(".1.log"))
+        os.truncate(path, 0)
+    except OSError:  # there is none yet, or no room for a copy; it is tried again
+        return
 
 
 def last_lines(path: Path, lines: int) -> list[str]:

@@ -17,7 +17,10 @@ from flywheel.caps import Caps
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
 from flywheel.promote import Policy as PromotionPolicy
+from flywheel.retain import Policy as RetentionPolicy
 from flywheel.review.policy import Policy as ReviewPolicy
+from flywheel.schedule import Policy as SchedulePolicy
+from flywheel.webhook import Policy as NotifyPolicy
 
 FILE = "policy.toml"
 
@@ -31,6 +34,9 @@ class Policy:
     canary: CanaryPolicy = field(default_factory=CanaryPolicy)
     review: ReviewPolicy = field(default_factory=ReviewPolicy)
     caps: Caps = field(default_factory=Caps)
+    schedule: SchedulePolicy = field(default_factory=SchedulePolicy)
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    notify: NotifyPolicy = field(default_factory=NotifyPolicy)
 
 
 def read_policy(home: Path) -> Policy:

@@ -167,6 +167,7 @@ class Registry:
                 return served.model
             row = self._database.first(
                 "SELECT previous FROM promotions WHERE model = ? AND kind != 'rollback' AND previous IS NOT NULL"
+                " AND previous NOT IN (SELECT candidate FROM runs WHERE removed_at IS NOT NULL AND candidate IS NOT NULL)"
                 " ORDER BY id DESC LIMIT 1",
                 (served.model,),
             )

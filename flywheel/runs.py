@@ -19,11 +19,14 @@ from flywheel.errors import Conflict, FlywheelError, InputError
 from flywheel.history import RecipeName, Run, RunRecords
 from flywheel.ledger import Ledger
 from flywheel.nemo import Nemo
+from flywheel.policy import read_policy
 from flywheel.promote import Registry
+from flywheel.schedule import Outlook, Schedule
 from flywheel.settings import Settings
 from flywheel.stages import RunEnded, Stages
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model
+from flywheel.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from dbos import DBOSConfig
@@ -32,6 +35,8 @@ QUEUE = "wheel"
 MAX_RECOVERY_ATTEMPTS = 20
 """Every restart of the app during a run counts as one, harmless ones too; beyond so many the run itself is what kills it."""
 LOOK_SECONDS = 1.0
+POLL_SECONDS = 0.2
+"""How often the engine looks for work and for messages."""
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +81,11 @@ def _launcher_lock(settings: Settings) -> FileLock:
     return FileLock(settings.home / "runs.lock", timeout=0, thread_local=False)
 
 
+def schedule_of(settings: Settings, store: Store) -> Schedule:
+    """When runs begin by themselves, as the state folder's policy says at the moment of asking."""
+    return Schedule(store.database, lambda: read_policy(settings.home).schedule)
+
+
 class Wheel:
     """Starts, cancels and works off runs. One object a process; every method but `launch` may be called from any thread."""
 
@@ -87,8 +97,10 @@ class Wheel:
         self._store = store
         self._records = RunRecords(store.database)
         self._registry = Registry(store.database)
+        self._schedule = schedule_of(settings, store)
         self._lock = _launcher_lock(settings)
         self._launched = False
+        self._upkeep = Upkeep(settings, store, self._nemo, lambda: self._launched)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -97,6 +109,16 @@ class Wheel:
     def start(self, person: str, recipe: RecipeName = "sft") -> Run:
         """Ask for a run (see `request`); the process that works runs off begins it within a second."""
         return request(self._store, person, recipe)
+
+    def problems(self) -> list[str]:
+        """What the policy says that cannot be used, a sentence each."""
+        found = self._schedule.outlook().problem, self._upkeep.problem()
+        said = ("no run begins by itself", "nobody is told what happens")
+        return [f"{what}: {problem}" for what, problem in zip(said, found, strict=True) if problem]
+
+    def outlook(self) -> Outlook:
+        """When the next run begins by itself, and why."""
+        return self._schedule.outlook()
 
     def cancel(self, run_id: str, person: str) -> None:
         """End a run, then its jobs; the model that serves goes on serving.
@@ -136,14 +158,18 @@ class Wheel:
 
         Call it from the main thread before an event loop runs, so that workflows get a loop of their own.
         """
+        for problem in self.problems():
+            logger.warning("%s", problem)
         self._try_launch()
         self._thread = threading.Thread(target=self._look_around, name="wheel", daemon=True)
         self._thread.start()
+        self._upkeep.start()
         return self._launched
 
     def shutdown(self) -> None:
         """Stop working runs off; what is under way goes on at the next launch. The jobs at the services are left running."""
         self._closing.set()
+        self._upkeep.stop()
         if self._thread is not None:
             self._thread.join()
         if self._launched:
@@ -162,6 +188,7 @@ class Wheel:
         while not self._closing.wait(LOOK_SECONDS):
             try:
                 if self._launched:
+                    self._schedule.begin_due(lambda cause: request(self._store, cause))
                     self._enqueue_requested()
                     self._registry.decide_canary()
                 else:
@@ -183,7 +210,7 @@ class Wheel:
         DBOS(config=self._config())
         self._define()
         DBOS.launch()
-        DBOS.register_queue(QUEUE, global_concurrency=1, polling_interval_sec=0.2)
+        DBOS.register_queue(QUEUE, global_concurrency=1, polling_interval_sec=POLL_SECONDS)
         self._launched = True
         self._reconcile()
         self._enqueue_requested()
@@ -197,7 +224,7 @@ class Wheel:
             "application_version": "1",  # raised only when the order of steps changes
             "executor_id": "wheel",
             "serializer": DBOSPortableJSONSerializer(),
-            "notification_listener_polling_interval_sec": 0.2,
+            "notification_listener_polling_interval_sec": POLL_SECONDS,
             "log_level": "ERROR",  # it warns of every step that a polite stop interrupts
         }
 

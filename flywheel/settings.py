@@ -30,6 +30,7 @@ class Settings:
     customization_config: `ns/name@version`; None = the first config whose name begins with the base model.
     teacher_model, teacher_url: model that may suggest corrections (through langchain-nvidia-ai-endpoints); None = none.
     content_safety_url: a content-safety NIM that the chat's rails ask besides the offline ones; None = none.
+    webhook_secret: what a webhook's bodies are signed with; "" = they are not.
     """
 
     home: Path
@@ -43,6 +44,7 @@ class Settings:
     teacher_url: str | None = None
     content_safety_url: str | None = None
     api_key: str = field(default="", repr=False)
+    webhook_secret: str = field(default="", repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -66,6 +68,7 @@ class Settings:
             teacher_url=env.get("TEACHER_URL"),
             content_safety_url=env.get("CONTENT_SAFETY_URL"),
             api_key=env.get("NVIDIA_API_KEY", ""),
+            webhook_secret=env.get("WEBHOOK_SECRET", ""),
         )
 
     @property

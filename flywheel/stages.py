@@ -160,6 +160,7 @@ class Stages:
             self._show(run_id, state.percent, pace, f"{state.status}, {state.epochs} epochs done")
             await asyncio.sleep(POLL_SECONDS)
         self._records.add_losses(run_id, state.losses)
+        self._records.note(run_id, cost={"train": state.took})
         _completed("training", run.job_id, state)
         await self._until_listed(run_id, run.candidate)
         with self._database.transaction():
@@ -207,6 +208,8 @@ class Stages:
             for label, model in self._examined(run).items()
         }
         await asyncio.to_thread(self._write_scores, run_id, found)
+        tokens = sum(state.took.get("tokens", 0) for state in states.values())
+        self._records.note(run_id, cost=(run.cost or {}) | {"evaluate": {"tokens": tokens} if tokens else {}})
         scores = {label: evaluation.scores.to_dict() for label, evaluation in found.items()}
         self._records.note(run_id, scores={"base": scores["current"]} | scores)
         self._end(run_id, "evaluate", {"rows": len(exam), "jobs": jobs})

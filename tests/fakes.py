@@ -161,7 +161,8 @@ def _chances(reply: NimReply) -> dict[str, Any] | None:
 
 
 class ScriptedServices:
-    """NVIDIA's other services on loopback, which answer as they were told to: with a status and JSON, or a str as a web page.
+    """NVIDIA's other services on loopback, which answer as they were told to: with a status and JSON, or a str as a web page,
+    or bytes as a file.
 
     What was not scripted is answered with 404, and the second page of any list is empty. `heard` lists what came, as
     `METHOD /path`. Use as a context manager; `url` is the address.
@@ -176,15 +177,16 @@ class ScriptedServices:
         class Handler(BaseHTTPRequestHandler):
             def _answer(self) -> None:
                 sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, value = services._reply(self.command, self.path, self.headers, sent)
-                body = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+                status, value = services.reply(self.command, self.path, self.headers, sent)
+                text = value if isinstance(value, str | bytes) else json.dumps(value)
+                body = text if isinstance(text, bytes) else text.encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "text/html" if isinstance(value, str) else "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_GET = do_POST = do_PUT = do_PATCH = _answer
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -208,7 +210,8 @@ class ScriptedServices:
         """Make the reply to this request from the form that was posted, and the headers."""
         self._forms[request] = reply
 
-    def _reply(self, method: str, target: str, headers: Message, sent: bytes) -> Reply:
+    def reply(self, method: str, target: str, headers: Message, sent: bytes) -> Reply:
+        """The answer to one request."""
         address = urlsplit(target)
         request = f"{method} {address.path}"
         self.heard.append(request)

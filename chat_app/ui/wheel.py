@@ -15,9 +15,11 @@ import pandas as pd
 
 from chat_app import guard
 from chat_app.services import Services
-from chat_app.ui import frame, wheel_view
+from chat_app.ui import frame, wheel_turning, wheel_view
 from chat_app.ui.toasts import refusal, refused, tell
+from flywheel import lineage_picture
 from flywheel.errors import NotFound
+from flywheel.events import Events
 from flywheel.history import Run
 from flywheel.imports import import_everyday, import_file
 from flywheel.ledger import ImportReport
@@ -29,6 +31,7 @@ SLOW: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
 LOSS_COLORS = {"training": "#0d9488", "validation": "#f97316"}
 EMPTY_LOSSES = pd.DataFrame({"step": [0, 0], "loss": [float("nan")] * 2, "split": ["training", "validation"]})
 SHOWN_PROBLEMS = 20
+GLANCE_SECONDS = 10
 
 
 class WheelPage:
@@ -80,6 +83,9 @@ class WheelPage:
             wheel_view.models(registry.models(), served),
             wheel_view.promotions(registry.promotions()),
             gr.Dropdown(choices=[run.id for run in runs], value=run.id if run else None),
+            wheel_turning.cost(run),
+            wheel_turning.curve(runs),
+            lineage_picture.picture(self.services.store.database, run.id) if run else "",
         )
 
     def whole(self, run_id: str | None = None) -> tuple[Any, ...]:
@@ -107,7 +113,22 @@ class WheelPage:
         guard.person(request, "developer")
         moving = self.progress(run_id)
         ended = self.services.records.active() is None
-        return (*moving, *(self.still(run_id) if ended else [gr.skip()] * 7))
+        return (*moving, *(self.still(run_id) if ended else [gr.skip()] * 10))
+
+    # what goes on by itself ------------------------------------------------------------------------------------------
+
+    def meanwhile(self, shown: int, request: gr.Request) -> tuple[Any, ...]:
+        """What happened since this person last looked, what comes next, and whether a run has begun by itself."""
+        unseen = Events(self.services.store.database).unseen(guard.person(request, "developer").name)
+        wheel, running = self.services.wheel, self.services.records.active() is not None
+        next_run = wheel_turning.schedule(wheel.outlook().words(), wheel.problems())
+        newest = unseen[0].id if unseen else shown
+        return wheel_turning.notices(unseen), gr.Button(visible=bool(unseen)), next_run, newest, gr.Timer(active=running)
+
+    def seen(self, shown: int, request: gr.Request) -> tuple[Any, ...]:
+        """The person has read what stands there."""
+        Events(self.services.store.database).seen(guard.person(request, "developer").name, shown)
+        return self.meanwhile(shown, request)
 
     # actions ---------------------------------------------------------------------------------------------------------
 
@@ -199,63 +220,90 @@ def build(services: Services) -> gr.Blocks:
     blocks = gr.Blocks(title="Wheel · Flywheel Chat", analytics_enabled=False)
     with blocks:
         frame.header("Wheel")
+        with gr.Row(elem_id="meanwhile"):
+            notices = gr.HTML(padding=False, elem_id="notices")
+            seen = gr.Button("Seen", size="sm", visible=False, elem_id="seen", scale=0, min_width=80)
         served = gr.HTML(padding=False)
         with gr.Row(equal_height=True):
             train = gr.Button("Train the next model", variant="primary", size="lg", elem_id="train", scale=2)
             cancel = gr.Button("Cancel the run", variant="stop", size="lg", visible=False, elem_id="cancel", scale=1)
             back = gr.Button("Roll back", size="lg", elem_id="rollback", scale=1)
+        next_run = gr.HTML(padding=False, elem_id="next-run")
         stock = gr.HTML(padding=False)
         headline = gr.HTML(padding=False, elem_id="headline")
         stages = gr.HTML(padding=False, elem_id="stages")
-        with gr.Row():
-            with gr.Column(min_width=320):
-                loss = gr.LinePlot(
-                    EMPTY_LOSSES,
-                    x="step",
-                    y="loss",
-                    color="split",
-                    color_map=LOSS_COLORS,
-                    title="Loss",
-                    height=240,
-                    x_title="step",
-                    y_title="loss",
-                    elem_id="loss",
-                )
-            with gr.Column(min_width=320):
-                scores = gr.HTML(padding=False, elem_id="scores")
-                verdict = gr.HTML(padding=False, elem_id="verdict")
-                with gr.Column(visible=False) as decision:
-                    reason = gr.Textbox(label="Reason", elem_id="reason", max_length=500)
-                    with gr.Row():
-                        promote = gr.Button("Promote anyway", variant="primary", size="md", elem_id="promote", min_width=120)
-                        reject = gr.Button("Reject", size="md", elem_id="reject", min_width=120)
-        with gr.Accordion("Import examples", open=False, elem_id="import"):
-            gr.Markdown("A file in xLAM shape (`query`, `tools`, `answers`) or OpenAI messages, one JSON object a line.")
-            with gr.Row():
-                upload = gr.File(label="File", file_types=[".json", ".jsonl"], elem_id="import-file", height=120)
-                starter = gr.Button("Import the everyday questions that come with the chat", elem_id="import-starter")
-            report = gr.HTML(padding=False, elem_id="import-report")
-        with gr.Accordion("What it was trained on", open=False, elem_id="trained-on"):
-            chosen = gr.Dropdown(label="Run", choices=[], elem_id="run")
-            dataset = gr.HTML(padding=False, elem_id="dataset")
-            examples = gr.HTML(padding=False, elem_id="examples")
-        with gr.Accordion("History", open=False, elem_id="history"):
-            runs = gr.HTML(padding=False, elem_id="runs")
-            models = gr.HTML(padding=False, elem_id="models")
-            moves = gr.HTML(padding=False, elem_id="moves")
-        timer = gr.Timer(1, active=False)
+        loss, scores, verdict, decision, reason, promote, reject = _outcome()
+        cost = gr.HTML(padding=False, elem_id="cost")
+        _import(page, stock)
+        chosen, dataset, examples, lineage = _trained_on()
+        curve, runs, models, moves = _history()
+        timer, glance, newest = gr.Timer(1, active=False), gr.Timer(GLANCE_SECONDS), gr.State(0)
 
         moving = [headline, stages, loss, scores, verdict, decision, train, cancel, served, timer]
-        resting = [stock, dataset, examples, runs, models, moves, chosen]
-        everything = [*moving, *resting]
+        resting = [stock, dataset, examples, runs, models, moves, chosen, cost, curve, lineage]
+        everything, aside = [*moving, *resting], [notices, seen, next_run, newest, timer]
         blocks.load(page.load, None, everything, **QUICK)
         timer.tick(page.tick, chosen, everything, **QUICK)
+        for look in (blocks.load, glance.tick):
+            look(page.meanwhile, newest, aside, **QUICK)
+        seen.click(page.seen, newest, aside, **QUICK)
         train.click(page.train, None, everything, **PRIVATE)
         cancel.click(page.cancel, chosen, everything, **PRIVATE)
         back.click(page.roll_back, chosen, everything, **PRIVATE)
         promote.click(page.promote, [chosen, reason], everything, **PRIVATE)
         reject.click(page.reject, [chosen, reason], everything, **PRIVATE)
         chosen.input(page.choose, chosen, everything, **QUICK)
+    return blocks
+
+
+def _outcome() -> tuple[Any, ...]:
+    """Loss, scores, verdict, and what a developer may decide where the gate did not pass."""
+    with gr.Row():
+        with gr.Column(min_width=320):
+            loss = _plot(EMPTY_LOSSES, LOSS_COLORS, "Loss", elem_id="loss")
+        with gr.Column(min_width=320):
+            scores = gr.HTML(padding=False, elem_id="scores")
+            verdict = gr.HTML(padding=False, elem_id="verdict")
+            with gr.Column(visible=False) as decision:
+                reason = gr.Textbox(label="Reason", elem_id="reason", max_length=500)
+                with gr.Row():
+                    promote = gr.Button("Promote anyway", variant="primary", size="md", elem_id="promote", min_width=120)
+                    reject = gr.Button("Reject", size="md", elem_id="reject", min_width=120)
+    return loss, scores, verdict, decision, reason, promote, reject
+
+
+def _plot(empty: pd.DataFrame, colors: dict[str, str], title: str, **options: Any) -> gr.LinePlot:
+    """A line for each colour; the frame's columns are x, y and what the colours mean."""
+    x, y, color = empty.columns
+    return gr.LinePlot(empty, x=x, y=y, color=color, color_map=colors, title=title, height=240, x_title=x, y_title=y, **options)
+
+
+def _import(page: WheelPage, stock: gr.HTML) -> None:
+    with gr.Accordion("Import examples", open=False, elem_id="import"):
+        gr.Markdown("A file in xLAM shape (`query`, `tools`, `answers`) or OpenAI messages, one JSON object a line.")
+        with gr.Row():
+            upload = gr.File(label="File", file_types=[".json", ".jsonl"], elem_id="import-file", height=120)
+            starter = gr.Button("Import the everyday questions that come with the chat", elem_id="import-starter")
+        report = gr.HTML(padding=False, elem_id="import-report")
         upload.upload(page.import_upload, upload, [report, stock], **SLOW)
         starter.click(page.import_starter, None, [report, stock], **SLOW)
-    return blocks
+
+
+def _trained_on() -> tuple[Any, ...]:
+    """The chosen run's dataset, and where it and its model come from."""
+    with gr.Accordion("What it was trained on", open=False, elem_id="trained-on"):
+        chosen = gr.Dropdown(label="Run", choices=[], elem_id="run")
+        lineage = gr.HTML(padding=False, elem_id="lineage")
+        dataset = gr.HTML(padding=False, elem_id="dataset")
+        examples = gr.HTML(padding=False, elem_id="examples")
+    return chosen, dataset, examples, lineage
+
+
+def _history() -> tuple[Any, ...]:
+    with gr.Accordion("History", open=False, elem_id="history"):
+        empty, colors = wheel_turning.EMPTY_CURVE, wheel_turning.CURVE_COLORS
+        curve = _plot(empty, colors, "What the live model gets right after each run", y_lim=[0, 1], elem_id="curve")
+        runs = gr.HTML(padding=False, elem_id="runs")
+        models = gr.HTML(padding=False, elem_id="models")
+        moves = gr.HTML(padding=False, elem_id="moves")
+    return curve, runs, models, moves

@@ -152,6 +152,8 @@ def new_details() -> dict[str, Any]:
         "steps_per_epoch": None,
         "epochs_completed": 0,
         "best_epoch": None,
+        "tokens": 0,  # this and cpu_seconds are ours: what the training took so far
+        "cpu_seconds": 0.0,
         "train_loss": None,
         "val_loss": None,
         "metrics": {"keys": ["train_loss", "val_loss"], "metrics": {"train_loss": [], "val_loss": []}},
@@ -184,6 +186,8 @@ def progressed(details: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) 
         "steps_per_epoch": plan["steps_per_epoch"],
         "epochs_completed": steps[-1]["epochs_completed"] if steps else 0,
         "best_epoch": best,
+        "tokens": sum(step.get("tokens", 0) for step in steps),
+        "cpu_seconds": round(sum(event.get("cpu_seconds", 0.0) for event in events), 3),
         **{kind: points[-1]["value"] if points else None for kind, points in losses.items()},
         "metrics": {"keys": ["train_loss", "val_loss"], "metrics": losses},
     }

@@ -6,6 +6,7 @@ looks `customization`.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import TypeAdapter, ValidationError
 
 from flywheel.local.answers import checked
-from flywheel.local.customization import Config, JobRequest, Reference, Target, new_details, with_options
+from flywheel.local.customization import WAITING, Config, JobRequest, Reference, Target, new_details, with_options
 from flywheel.local.customization_catalog import Catalog
 from flywheel.local.engine import Engine
 from flywheel.local.entities import Name, collection
@@ -48,6 +49,12 @@ class Customizer:
     async def stop(self) -> None:
         """Stop the training child after a checkpoint."""
         await self._runner.stop()
+
+    def forget(self, model: str) -> None:
+        """Remove the files (adapter, log) of the jobs that made a model which was deleted; their records stay."""
+        for job in self._state.list("customization_job", filter={"output_model": model})[0]:
+            if job["status"] not in WAITING:
+                shutil.rmtree(self._folder / job["id"], ignore_errors=True)
 
     def router(self) -> APIRouter:
         """The routes under /v1/customization, and the older path of cancel."""

@@ -143,18 +143,20 @@ class _JobProgress:
     def __init__(self, state: State, job_id: str, config: EvaluationConfig) -> None:
         self._state, self._job_id = state, job_id
         self._tasks = list(config.tasks)
-        self._done = 0
+        self._done = self._tokens = 0
 
     async def tell(self, sample: Sample, total: int) -> None:
         """One more row is done."""
         self._done += 1
-        await asyncio.to_thread(self._write, sample.task, self._done, total)
+        self._tokens += sample.tokens
+        await asyncio.to_thread(self._write, sample.task, self._done, total, self._tokens)
 
-    def _write(self, task: str, done: int, total: int) -> None:
+    def _write(self, task: str, done: int, total: int, tokens: int) -> None:
         place = self._tasks.index(task)
         before, after = self._tasks[:place], self._tasks[place + 1 :]
         status = {**dict.fromkeys(before, "completed"), task: "running", **dict.fromkeys(after, "pending")}
         progress = {"progress": round(100.0 * done / total, 2), "samples_processed": done, "task_status": status}
+        progress["tokens"] = tokens  # a field of ours: what the job took so far
         with self._state.transaction():
             job = self._state.get_by_id("evaluation_job", self._job_id)
             # Rows that were asked at once are written in any order.

@@ -107,8 +107,10 @@ class Platform:
         self._state.close()
 
     def _model_deleted(self, model: Entity) -> None:
+        name = f"{model['namespace']}/{model['name']}"
         with suppress(UnknownModel):
-            self._engine.unload_adapter(f"{model['namespace']}/{model['name']}")
+            self._engine.unload_adapter(name)
+        self._customizer.forget(name)
 
 
 async def _in_daemon(act: Callable[[], None]) -> None:

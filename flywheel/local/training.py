@@ -105,13 +105,15 @@ class Training:
             self._progress, self._best = checkpoint.progress, checkpoint.best
         folder.forget_events_after(self._progress.step)
         self._saved_at, self._save_seconds = time.monotonic(), 0.0
+        self._cpu_told = 0.0
 
     def run(self, stop: StopSignal) -> bool:
         """Train to the end and write the adapter; False where it was asked to stop and left a checkpoint instead."""
         rows, wanted = self._examples.training, self._wanted
         per_epoch, total = wanted.steps_per_epoch(len(rows)), wanted.total_steps(len(rows))
         counts = {"training_rows": len(rows), "validation_rows": len(self._examples.validation)}
-        self._folder.say("plan", total_steps=total, steps_per_epoch=per_epoch, **counts, warnings=self._examples.warnings)
+        plan = {"total_steps": total, "steps_per_epoch": per_epoch, **counts, "warnings": self._examples.warnings}
+        self._folder.say("plan", **plan, cpu_seconds=self._cpu_seconds())
         stop.begin_training()
         kinships = [(*row.ids[:WORTH_SHARING], len(row.ids)) for row in rows]
         batches: list[list[int]] = []
@@ -120,11 +122,13 @@ class Training:
             if place == 0 or not batches:
                 batches = epoch_batches(kinships, wanted.batch_size, wanted.seed, epoch)
             last = step + 1 == total
-            self._step(step, [rows[row] for row in batches[place]], wanted.learning_rate_at(step, total), last)
+            batch = [rows[row] for row in batches[place]]
+            self._step(step, batch, wanted.learning_rate_at(step, total), last)
             if last or (place + 1) % wanted.validation_steps(len(rows)) == 0:
                 self._validate(step, epoch + 1)
             self._progress.step += 1
-            self._folder.say("step", step=step, epochs_completed=(step + 1) // per_epoch)
+            took = {"tokens": sum(map(_token_count, batch)), "cpu_seconds": self._cpu_seconds()}
+            self._folder.say("step", step=step, epochs_completed=(step + 1) // per_epoch, **took)
             if stop.asked() and not last:
                 self._save()
                 return False
@@ -148,6 +152,11 @@ class Training:
             self._best = self._lora.weights()
             self._progress.best_loss, self._progress.best_epoch = loss, epoch
         self._folder.say("val_loss", step=step, value=loss, epoch=epoch, best=best)
+
+    def _cpu_seconds(self) -> float:
+        """Processor seconds of this process since the last time it was asked, or since its start."""
+        told, self._cpu_told = self._cpu_told, time.process_time()
+        return round(self._cpu_told - told, 3)
 
     def _finite(self, loss: float, split: str, step: int) -> float:
         if not math.isfinite(loss):
@@ -173,6 +182,10 @@ class Training:
             shutil.rmtree(left, ignore_errors=True)
         self._lora.save_adapter(draft)
         draft.rename(self._folder.adapter)
+
+
+def _token_count(row: Example | Pair) -> int:
+    return len(row.ids) if isinstance(row, Example) else len(row.chosen.ids) + len(row.rejected.ids)
 
 
 def epoch_batches(kinships: Sequence[tuple[int, ...]], batch_size: int, seed: int, epoch: int) -> list[list[int]]:

@@ -196,7 +196,7 @@ class TrainingRunner:
             if current is None or current["status"] not in WAITING:
                 return
             details = progressed(current["status_details"], events)
-            changed = {key for key in details if details[key] != current["status_details"][key]} - {"updated_at"}
+            changed = {key for key in details if details[key] != current["status_details"].get(key)} - {"updated_at"}
             if changed:
                 texts = plans[-1]["warnings"] if plans else ()
                 found = [{"message": text, "explanation": "Seen when training began."} for text in texts]

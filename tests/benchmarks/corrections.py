@@ -51,14 +51,14 @@ class Learned(NamedTuple):
     seconds: float
 
 
-def questions(family: str) -> Questions:
+def questions(family: str, corrected: int = CORRECTIONS, tested: int = TESTED) -> Questions:
     """Drawn from the family's own ways to ask, half of them for either side; the same every time."""
     draw = Draw(sum(family.encode()))
     tool = FamilyTool(family, draw, ChatValues(draw))
     offered = [*schemas(), tool.schema]
     ways = draw.some(bank()[family]["queries"], len(bank()[family]["queries"]))
     middle = len(ways) // 2
-    return Questions(_rows(tool, ways[:middle], offered, CORRECTIONS), _rows(tool, ways[middle:], offered, TESTED))
+    return Questions(_rows(tool, ways[:middle], offered, corrected), _rows(tool, ways[middle:], offered, tested))
 
 
 def _rows(tool: FamilyTool, ways: list[str], offered: list[dict[str, Any]], count: int) -> list[Row]:

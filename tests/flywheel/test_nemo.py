@@ -104,7 +104,7 @@ def test_the_config_for_the_base_model_is_found_or_its_absence_explained(nemo: N
 
 
 @pytest.mark.slow
-def test_a_training_is_submitted_once_watched_and_served(nemo: Nemo) -> None:
+def test_a_training_is_submitted_once_watched_served_and_removed(nemo: Nemo, platform: Platform, settings: Settings) -> None:
     run_id = fresh("run")
     model = output_model("flywheel", LOCAL_BASE_MODEL, run_id)
     nemo.upload(run_id, dataset(ROWS * 3))
@@ -116,6 +116,16 @@ def test_a_training_is_submitted_once_watched_and_served(nemo: Nemo) -> None:
     assert model in nemo.model_ids() and nemo.model_ids()[0] == LOCAL_BASE_MODEL
     nemo.cancel_training(job_id)
     assert nemo.training(job_id).status == "completed"
+    assert state.took["tokens"] > 24 * 50 and 0 < state.took["cpu_seconds"] < 600
+
+    assert (platform.home / "customization" / job_id / "adapter").exists()
+    for _ in range(2):  # the second time there is nothing left to remove
+        nemo.remove_model(model)
+        nemo.remove_dataset(run_id)
+    assert model not in nemo.model_ids() and not (platform.home / "customization" / job_id).exists()
+    hub = HfApi(endpoint=f"{settings.nds_url}/v1/hf", token=False)
+    assert not hub.repo_exists(model.partition("@")[0]) and not hub.repo_exists(f"flywheel/{run_id}", repo_type="dataset")
+    assert nemo.training(job_id).status == "completed"  # the record stays
 
 
 @pytest.mark.slow

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any
 import pytest
 from lamps import lamp_row
 from nemo_microservices import NeMoMicroservices
-from wheel_process import POINTS, TINY
+from wheel_services import WheelServices
 
 from flywheel import stages
 from flywheel.cli_text import Follower
@@ -28,7 +26,10 @@ from flywheel.promote import Model, Registry
 from flywheel.runs import Wheel, launcher_running, request
 from flywheel.settings import LOCAL_BASE_MODEL, Settings
 from flywheel.store import Store
+from flywheel.train import Recipe
 from tests.conftest import Platform, fix_sides
+
+TINY = Recipe(epochs=3, batch_size=8, learning_rate=2e-3, adapter_dim=8, alpha=16, adapter_dropout=0.0)
 
 
 def import_rows(store: Store, count: int = 40) -> None:
@@ -58,6 +59,27 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def wheel(settings: Settings, store: Store) -> Iterator[Wheel]:
     """The wheel, launched, with a recipe that takes seconds."""
     launched = Wheel(settings, store, recipe=TINY)
+    assert launched.launch()
+    yield launched
+    launched.shutdown()
+
+
+@pytest.fixture
+def scripted() -> Iterator[WheelServices]:
+    """Services whose jobs end when they are told to."""
+    with WheelServices(LOCAL_BASE_MODEL) as running:
+        yield running
+
+
+def named(services: WheelServices, tmp_path: Path) -> Settings:
+    """The state folder's settings on those services."""
+    return Settings(home=tmp_path / "home").with_urls(*(f"{services.url}/{part}" for part in ("nemo", "nds", "nim")))
+
+
+@pytest.fixture
+def scripted_wheel(scripted: WheelServices, tmp_path: Path, store: Store) -> Iterator[Wheel]:
+    """The wheel on those services, launched."""
+    launched = Wheel(named(scripted, tmp_path), store, recipe=TINY)
     assert launched.launch()
     yield launched
     launched.shutdown()
@@ -178,22 +200,23 @@ def test_a_run_goes_from_examples_to_a_promoted_model(wheel: Wheel, store: Store
         wheel.start("me")
 
 
-@pytest.mark.slow
-def test_a_model_put_live_meanwhile_is_not_replaced_unseen(wheel: Wheel, store: Store) -> None:
+def test_a_model_put_live_meanwhile_is_not_replaced_unseen(scripted: WheelServices, scripted_wheel: Wheel, store: Store) -> None:
     import_rows(store)
-    run = wheel.start("me")
+    scripted.held.add("evaluation")
+    run = scripted_wheel.start("me")
     registry, records = Registry(store.database), RunRecords(store.database)
-    wait_for(lambda: "evaluate" in records.run(run.id).stages)
+    wait_for(lambda: len(scripted.evaluated) == 2)
     registry.add(Model("other/model@v1", LOCAL_BASE_MODEL, None, "candidate", "2026-01-01T00:00:00+00:00"))
     registry.promote("other/model@v1", person="a developer", reason="by hand")
+    scripted.held.clear()
     ended = finished(store, run)
     assert (ended.status, ended.outcome) == ("succeeded", "waiting")
     assert registry.served().model == "other/model@v1"
     assert ended.stages["promote"]["status"] == "skipped" and "meanwhile" in ended.stages["promote"]["detail"]["reason"]
-    assert ended.candidate and wheel.promote(ended.candidate, person="a developer", reason="compared by hand")
+    assert ended.candidate and scripted_wheel.promote(ended.candidate, person="a developer", reason="compared by hand")
     assert records.run(run.id).outcome == "promoted"
     with pytest.raises(Conflict, match="NIM does not serve 'other/model@v1'"):
-        wheel.promote("other/model@v1", person="a developer", reason="back")
+        scripted_wheel.promote("other/model@v1", person="a developer", reason="back")
 
 
 @pytest.mark.slow
@@ -214,32 +237,6 @@ def test_cancelling_in_mid_training_ends_run_and_job(wheel: Wheel, store: Store,
 
 
 # deaths --------------------------------------------------------------------------------------------------------------
-
-
-def process(settings: Settings, point: str = "") -> subprocess.CompletedProcess[str]:
-    """Let a process work the run off until it ends or dies at the point."""
-    named = [str(settings.home), settings.nemo_url, settings.nds_url, settings.nim_url, settings.namespace]
-    command = [sys.executable, str(Path(__file__).with_name("wheel_process.py")), *map(str, named)]
-    return subprocess.run([*command, *([point] if point else [])], stdout=subprocess.PIPE, text=True, timeout=180)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(480)
-def test_killed_at_every_stage_it_goes_on_and_nothing_happens_twice(settings: Settings, store: Store) -> None:
-    import_rows(store)
-    run = request(store, "me")
-    registry = Registry(store.database)
-    for point in POINTS:
-        died = process(settings, point)
-        assert died.returncode == -signal.SIGKILL, (point, died.stdout)
-        assert registry.served().model == LOCAL_BASE_MODEL, point
-    ended = json.loads(process(settings).stdout)
-    assert (ended["id"], ended["status"], ended["outcome"]) == (run.id, "succeeded", "promoted"), ended
-    assert registry.served().model == ended["candidate"]
-    assert [move.kind for move in registry.promotions()] == ["promote", "first"]
-    trained, evaluated = jobs_of(settings)
-    assert trained == [ended["candidate"]]
-    assert sorted(evaluated) == [f"{run.id}/candidate", f"{run.id}/current"]
 
 
 @pytest.mark.slow
@@ -264,15 +261,16 @@ def test_a_platform_killed_in_mid_training_resumes_the_job(tmp_path: Path, store
         supervisor.stop()
 
 
-@pytest.mark.slow
-def test_another_process_that_stands_by_takes_over(settings: Settings, store: Store) -> None:
+def test_another_process_that_stands_by_takes_over(scripted: WheelServices, tmp_path: Path, store: Store) -> None:
     import_rows(store)
+    settings = named(scripted, tmp_path)
+    scripted.held.add("training")
     first, second = Wheel(settings, store, recipe=TINY), Wheel(settings, store, recipe=TINY)
     assert first.launch() and not second.launch()
     run = second.start("me")  # the first one finds it
     wait_for(lambda: RunRecords(store.database).run(run.id).job_id)
     first.shutdown()
-    wait_for(lambda: "evaluate" in RunRecords(store.database).run(run.id).stages)
-    second.cancel(run.id, "a developer")
+    scripted.held.clear()
+    assert finished(store, run).outcome == "promoted"
     second.shutdown()
-    assert jobs_of(settings)[0] == [RunRecords(store.database).run(run.id).candidate]
+    assert [job["output_model"] for job in scripted.trained] == [RunRecords(store.database).run(run.id).candidate]

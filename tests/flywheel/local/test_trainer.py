@@ -21,6 +21,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from flywheel.local.base_model import SHIPPED_PATH
 from flywheel.local.checkpoint import read_checkpoint
+from flywheel.local.customization import new_details, progressed
 from flywheel.local.hyperparameters import Hyperparameters, warnings_about
 from flywheel.local.job_folder import STOPPED, JobFolder, Outcome, TrainingSpec, Unfit
 from flywheel.local.lora import AnswerTraining
@@ -140,6 +141,9 @@ def test_losses_of_a_seeded_run_stay_what_they_are(tmp_path: Path, base: Path) -
     )
     plan = folder.events()[0]
     assert (plan["total_steps"], plan["steps_per_epoch"], plan["training_rows"], plan["validation_rows"]) == (15, 5, 20, 4)
+    details = progressed(new_details(), folder.events())
+    assert details["tokens"] % 3 == 0 and details["tokens"] > 3 * 20 * 10  # three times the same twenty rows
+    assert details["cpu_seconds"] > 0
 
 
 def test_the_adapter_is_the_one_of_the_best_validation(tmp_path: Path, base: Path) -> None:
