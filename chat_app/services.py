@@ -12,6 +12,7 @@ from flywheel.audit import Audit
 from flywheel.history import RunRecords
 from flywheel.ledger import Ledger
 from flywheel.promote import Registry
+from flywheel.proposals import Proposals
 from flywheel.review import ReviewDesk
 from flywheel.store import Store
 from tools import TOOLS
@@ -32,6 +33,7 @@ class Services:
     registry: Registry
     records: RunRecords
     desk: ReviewDesk
+    proposals: Proposals
     wheel: Wheel
     rails: Rails
     model: ChatModel
@@ -50,6 +52,7 @@ class Services:
             registry=registry,
             records=RunRecords(store.database),
             desk=ReviewDesk(store, ledger),
+            proposals=Proposals(store.database),
             wheel=wheel,
             rails=Rails(content_safety_url=settings.content_safety_url),
             model=ChatModel(settings.flywheel.nim_url, settings.flywheel.api_key, registry),

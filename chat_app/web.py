@@ -20,6 +20,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chat_app import exports
 from chat_app.services import Services
 from chat_app.ui import chat, frame, review, wheel
 from flywheel.people import LOCAL
@@ -131,6 +132,7 @@ def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> Fast
     def icon() -> Response:
         return Response(frame.FAVICON, media_type="image/svg+xml")
 
+    app.include_router(exports.router(services))
     for path, build in PAGES.items():
         mount(app, build(services), path)
     return app

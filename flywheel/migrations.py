@@ -161,6 +161,42 @@ CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 """
 
+INTAKE = """
+CREATE TABLE intake_outbox (  -- turns of which something was said, unsaid or deleted that Intake has not heard yet
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    turn_id TEXT NOT NULL    -- refers to nothing: the turn may be gone, and then its entry must go
+) STRICT;
+CREATE INDEX intake_outbox_turn ON intake_outbox (turn_id, id);
+
+CREATE TABLE intake_entries (
+    turn_id TEXT PRIMARY KEY,
+    rating TEXT NOT NULL, review TEXT NOT NULL  -- digests of what Intake was told
+) STRICT;
+
+CREATE TABLE intake_events ( -- what others said there and was looked at already
+    id TEXT PRIMARY KEY, turn_id TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE intake_cursor (
+    one INTEGER PRIMARY KEY CHECK (one = 1), updated_at TEXT NOT NULL  -- Intake's own clock
+) STRICT;
+
+CREATE TABLE proposals (
+    id TEXT PRIMARY KEY, turn_id TEXT NOT NULL REFERENCES turns (id) ON DELETE CASCADE, person TEXT NOT NULL,
+    response TEXT NOT NULL,  -- JSON: the assistant message that should have been, as somebody elsewhere sees it
+    opinion TEXT NOT NULL, created_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX proposals_turn ON proposals (turn_id, created_at);
+"""
+OUTBOX = "".join(
+    f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} {condition.format(row)}\n"
+    f"BEGIN DELETE FROM intake_outbox WHERE turn_id = {row}.turn_id;"
+    f" INSERT INTO intake_outbox (turn_id) VALUES ({row}.turn_id); END;\n"
+    for table, condition in (("ratings", "WHEN {}.person NOT LIKE 'intake:%'"), ("reviews", ""))
+    for event, row in (("INSERT", "new"), ("UPDATE", "new"), ("DELETE", "old"))
+)
+"""Whoever writes a rating or a review, in whichever way: what becomes of it at Intake stands in the same transaction."""
+
 
 def _run(database: Database, script: str) -> None:
     """Execute statement by statement: `executescript` would commit the migration's own transaction."""
@@ -197,3 +233,11 @@ def m004_erasure(database: Database) -> None:
 def m005_audit(database: Database) -> None:
     """The log of what not everybody may do; only a person's name in it can change, when they are erased."""
     _run(database, AUDIT)
+
+
+@MIGRATIONS()
+def m007_intake(database: Database) -> None:
+    """What is to be told to Intake, and what came from there; all that was said so far is told first."""
+    _run(database, INTAKE + OUTBOX)
+    said = "SELECT turn_id FROM ratings WHERE thumb IS NOT NULL UNION SELECT turn_id FROM reviews"
+    database.execute(f"INSERT INTO intake_outbox (turn_id) {said}")

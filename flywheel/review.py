@@ -43,15 +43,21 @@ WITH troubled AS (
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.turn_id = t.id AND r.thumb IS NOT NULL)
         AND id NOT IN troubled
         ORDER BY finished_at DESC LIMIT :limit
+    ) UNION ALL SELECT * FROM (
+        SELECT turn_id, 0, created_at FROM proposals p
+        WHERE :all OR NOT EXISTS (SELECT 1 FROM reviews v WHERE v.turn_id = p.turn_id AND v.created_at >= p.created_at)
+        ORDER BY created_at DESC LIMIT :limit
     )
 )
 SELECT t.id AS turn_id, t.person, t.question, t.model, t.status, t.created_at, r.thumb, r.categories,
     (SELECT group_concat(name, ', ') FROM (SELECT name FROM tool_calls c WHERE c.turn_id = t.id ORDER BY position)) AS called,
     (SELECT c.status FROM tool_calls c WHERE c.turn_id = t.id AND c.status IN ('failed', 'refused')
         ORDER BY position LIMIT 1) AS trouble,
-    (SELECT v.verdict FROM reviews v WHERE v.turn_id = t.id ORDER BY v.id DESC LIMIT 1) AS verdict
-FROM picked p JOIN turns t ON t.id = p.turn_id
-LEFT JOIN ratings r ON r.turn_id = t.id AND r.person = t.person AND r.thumb IS NOT NULL
+    (SELECT v.verdict FROM reviews v WHERE v.turn_id = t.id ORDER BY v.id DESC LIMIT 1) AS verdict,
+    (SELECT o.person FROM proposals o WHERE o.turn_id = t.id ORDER BY o.created_at DESC LIMIT 1) AS proposer
+FROM (SELECT turn_id, min(rank) AS rank, moment FROM picked GROUP BY turn_id) p JOIN turns t ON t.id = p.turn_id
+LEFT JOIN ratings r ON r.rowid = (SELECT x.rowid FROM ratings x WHERE x.turn_id = t.id AND x.thumb IS NOT NULL
+    ORDER BY x.thumb = 'down' DESC, x.person = t.person DESC LIMIT 1)
 ORDER BY p.rank, p.moment DESC LIMIT :limit
 """
 """Each kind of turn by an index of its own and no further than the limit; wide columns are read for the turns shown only.
@@ -161,8 +167,10 @@ class ReviewDesk:
 
 
 def _item(record: dict[str, Any]) -> QueueItem:
+    proposer = record.pop("proposer")
     thumb, status, trouble = record.pop("thumb"), record.pop("status"), record.pop("trouble")
     reason = _reason(thumb, json.loads(record.pop("categories") or "[]"), status, trouble)
+    reason += f"; correction proposed by {proposer}" if proposer else ""
     return QueueItem(**record | {"reason": reason, "called": record["called"] or "no tool"})
 
 

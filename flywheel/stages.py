@@ -20,6 +20,7 @@ from flywheel.errors import PlatformError, StorageError
 from flywheel.evaluate import Evaluation, read_exam, results, results_of
 from flywheel.gate import RowScore, decide
 from flywheel.history import Run, RunRecords, Stage
+from flywheel.intake import IntakeWorker
 from flywheel.ledger import Ledger
 from flywheel.nemo import JobState, Nemo
 from flywheel.promote import Model, Registry
@@ -72,6 +73,7 @@ class Stages:
         self._records = RunRecords(store.database)
         self._ledger = Ledger(store.database)
         self._registry = Registry(store.database)
+        self._intake = IntakeWorker(settings, store)
 
     # curate and upload -----------------------------------------------------------------------------------------------
 
@@ -79,6 +81,7 @@ class Stages:
         """Make the dataset and record which example went where; a dataset that was recorded is final."""
         self._begin(run_id, "curate")
         if self._ledger.dataset(run_id) is None:
+            await asyncio.to_thread(self._intake.once)  # what was said elsewhere counts, too
             await asyncio.to_thread(self._make_dataset, run_id)
         manifest = self._ledger.dataset(run_id) or {}
         shown = ("digest", "files", "splits", "replay_share", "old_skills", "overlap", "missing")

@@ -15,7 +15,7 @@ RECIPE = tuple(f"flywheel.local.base.{name}" for name in ("draw", "invented", "t
 PURE = {"flywheel.curate", "flywheel.gate"}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
 TO_THE_APP = "database errors history imports json_records ledger platform promote review runs settings".split()
-TO_THE_APP += ["audit", "people", "policy", "starter", "store", "teacher"]
+TO_THE_APP += ["audit", "feedback", "feedback_shapes", "intake", "people", "policy", "proposals", "starter", "store", "teacher"]
 
 
 def name_of(path: Path) -> str:

@@ -16,9 +16,11 @@ import gradio as gr
 from chat_app.services import Services
 from chat_app.turn import tool_context
 from chat_app.ui import forms, frame, messages, times, toasts
+from chat_app.ui.export_menu import export_menu
 from chat_app.ui.review_draft import CALLS, MAX_CALLS, RIGHT, TEXT, Draft, first_reply, response_of
 from flywheel.errors import FlywheelError, InputError
 from flywheel.people import LOCAL as PERSON
+from flywheel.proposals import Proposal
 from flywheel.review import ReviewItem
 from flywheel.store import CATEGORIES, Message
 from flywheel.teacher import suggest
@@ -60,11 +62,25 @@ class ReviewPage:
             return None, None, None, rows, empty, [], "", "", gr.Column(visible=False), RIGHT
         item = self.services.desk.item(turn_id)
         shown = [*context_of(item), *messages.shown_turn(item.turn, item.calls)]
-        draft = Draft.of(item.turn)
+        proposed = self.services.proposals.open(turn_id)
+        draft = Draft.of_reply(item.turn, proposed[0].response) if proposed else Draft.of(item.turn)
         schemas = json.dumps(item.turn.tools, indent=1, ensure_ascii=False)
         liked = {rating.thumb for rating in item.ratings} == {"up"}
         mode = RIGHT if liked else CALLS if draft.calls else TEXT
-        return turn_id, draft, None, rows, about(item), shown, schemas, "", gr.Column(visible=True), mode
+        if proposed:
+            mode = CALLS if proposed[0].response.get("tool_calls") else TEXT
+        return (
+            turn_id,
+            draft,
+            None,
+            rows,
+            about(item) + proposal_text(proposed),
+            shown,
+            schemas,
+            "",
+            gr.Column(visible=True),
+            mode,
+        )
 
     # deciding --------------------------------------------------------------------------------------------------------
 
@@ -180,6 +196,14 @@ def about(item: ReviewItem) -> str:
     return "".join(f"<p>{line}</p>" for line in lines)
 
 
+def proposal_text(proposed: list[Proposal]) -> str:
+    """Who proposed the correction that the form starts from, and what they said of it."""
+    if not proposed:
+        return ""
+    opinion = f" “{html.escape(proposed[0].opinion)}”" if proposed[0].opinion else ""
+    return f'<p class="muted">Proposed by {html.escape(proposed[0].person)}: check it.{opinion}</p>'
+
+
 def outcome_text(outcomes: list[tuple[str, Any, str | None]]) -> str:
     """What the tried calls returned."""
     if not outcomes:
@@ -199,6 +223,7 @@ def build(services: Services) -> gr.Blocks:
     blocks = gr.Blocks(title="Review · Flywheel Chat", analytics_enabled=False)
     with blocks:
         frame.header("Review")
+        export_menu()
         turn_id = gr.State(None, time_to_live=8 * 3600)
         draft = gr.State(None, time_to_live=8 * 3600)
         tried = gr.State(None, time_to_live=8 * 3600)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from chat_app.services import Services
 from chat_app.ui import frame, times, wheel_view
+from chat_app.ui.export_menu import export_menu
 from chat_app.ui.toasts import refusal, refused, tell
 from flywheel.errors import NotFound
 from flywheel.history import Run
@@ -222,6 +223,7 @@ def build(services: Services) -> gr.Blocks:
             runs = gr.HTML(padding=False, elem_id="runs")
             models = gr.HTML(padding=False, elem_id="models")
             moves = gr.HTML(padding=False, elem_id="moves")
+        export_menu()
         timer = gr.Timer(1, active=False)
 
         moving = [headline, stages, loss, scores, verdict, decision, train, cancel, served, timer]
