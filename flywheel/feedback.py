@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from flywheel.errors import InputError, NotFound
 from flywheel.store import Message, Rating, Review, ReviewVerdict, Store, Thumb, Turn, turn_from
 
-PAGE = 200
+PAGE = 50
 """Turns held in memory at a time."""
 
 SAID = (

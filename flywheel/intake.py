@@ -22,7 +22,7 @@ from flywheel.database import dump, now
 from flywheel.errors import Conflict, FlywheelError, PlatformError
 from flywheel.feedback import Feedback, FeedbackReader
 from flywheel.feedback_shapes import APPLICATION, review_events, to_intake, user_rating
-from flywheel.intake_client import Entry, IntakeClient, is_by
+from flywheel.intake_client import Entry, IntakeClient, NoIntake, is_by
 from flywheel.json_records import unusable
 from flywheel.proposals import Proposal, Proposals
 from flywheel.rows import Message, Row, rows_from
@@ -266,7 +266,8 @@ class IntakeWorker:
             return None
         except FlywheelError as error:
             if type(error).__name__ != self._trouble:
-                logger.warning("feedback waits for Intake: %s", error)
+                level = logging.INFO if isinstance(error, NoIntake) else logging.WARNING
+                logger.log(level, "feedback waits for Intake: %s", error)
             self._trouble = type(error).__name__
             return None
         self._trouble = ""

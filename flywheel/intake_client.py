@@ -22,6 +22,8 @@ PAGE = 100
 STEADY = Patience(connect=5.0, read=10.0, retries=0)
 """Nobody waits for Intake: what fails is tried again at the next synchronisation."""
 
+UNKNOWN_ROUTE = (404, 405, 501)
+
 Entry = dict[str, Any]
 
 
@@ -54,8 +56,10 @@ class IntakeClient:
         with self._spoken_to("list its entries"):
             try:
                 page = self._entries.list(page_size=1)
-            except nemo_microservices.NotFoundError as error:
-                raise NoIntake(f"there is no Intake at {self.url}: it does not know /v1/intake/entries") from error
+            except nemo_microservices.APIStatusError as error:
+                if error.status_code in UNKNOWN_ROUTE:
+                    raise NoIntake(f"there is no Intake at {self.url}: it does not know /v1/intake/entries") from error
+                raise
             if not isinstance(page.data, list):
                 raise ValueError("no list of entries")
 

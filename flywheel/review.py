@@ -57,7 +57,7 @@ SELECT t.id AS turn_id, t.person, t.question, t.model, t.status, t.created_at, r
     (SELECT o.person FROM proposals o WHERE o.turn_id = t.id ORDER BY o.created_at DESC LIMIT 1) AS proposer
 FROM (SELECT turn_id, min(rank) AS rank, moment FROM picked GROUP BY turn_id) p JOIN turns t ON t.id = p.turn_id
 LEFT JOIN ratings r ON r.rowid = (SELECT x.rowid FROM ratings x WHERE x.turn_id = t.id AND x.thumb IS NOT NULL
-    ORDER BY x.thumb = 'down' DESC, x.person = t.person DESC LIMIT 1)
+    ORDER BY x.thumb = 'down' DESC, x.person LIKE 'intake:%' LIMIT 1)
 ORDER BY p.rank, p.moment DESC LIMIT :limit
 """
 """Each kind of turn by an index of its own and no further than the limit; wide columns are read for the turns shown only.

@@ -101,7 +101,7 @@ def test_what_people_said_is_told_once_and_every_change_follows(
     desk(store).reject(turn.id, "rita")
     assert sync.sync().told == 1
     entry = entry_of(nemo, turn)
-    assert not any(entry["user_rating"].values()) and "response_override" not in entry["events"][0]
+    assert not any(entry["user_rating"].values()) and not entry["events"][0]["response_override"]
 
 
 def test_what_was_said_before_intake_was_there_is_told_too_and_a_crash_in_between_does_no_harm(
