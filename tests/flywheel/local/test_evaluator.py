@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from datasets_on_platform import TOOLS, connect, evaluation_rows, fresh_namespace, post, upload
+from clients import connect, fresh_namespace, post, upload
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError
 
 from flywheel.local.evaluation import Task
@@ -23,6 +23,7 @@ from flywheel.local.repos import Repos
 from flywheel.local.state import State
 from flywheel.local.templates import TaskError
 from tests.conftest import Platform
+from tests.platform_rows import TOOLS, evaluation_rows
 
 BASE = "local/tool-llama-5m"
 TARGET = {"type": "model", "model": BASE}
