@@ -22,6 +22,7 @@ import uvicorn  # noqa: E402
 from filelock import FileLock, Timeout  # noqa: E402
 
 from flywheel.errors import Conflict, FlywheelError, InputError  # noqa: E402
+from flywheel.intake import IntakeWorker  # noqa: E402
 from flywheel.people import People  # noqa: E402
 from flywheel.platform import Supervisor, ensure_platform  # noqa: E402
 from flywheel.promote import Registry  # noqa: E402
@@ -118,6 +119,9 @@ def serve(settings: Settings, stack: ExitStack) -> None:
     wheel.launch()
     stack.callback(wheel.shutdown)
     interrupt_lost_turns(settings, store, stack)
+    intake = IntakeWorker(settings.flywheel, store)
+    intake.start()
+    stack.callback(intake.stop)
 
     from chat_app.services import Services  # Gradio and the rails take seconds to import: the platform loads meanwhile
     from chat_app.web import create_app

@@ -20,7 +20,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chat_app import oidc, sign_in
+from chat_app import exports, oidc, sign_in
 from chat_app.doorkeeper import DOORS, Doorkeeper
 from chat_app.reception import Reception
 from chat_app.services import Services
@@ -139,6 +139,7 @@ def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> Fast
         return Response(frame.FAVICON, media_type="image/svg+xml")
 
     app.include_router(sign_in.routes(reception))
+    app.include_router(exports.router(services))
     if settings.provider is not None:
         app.router.routes.extend(oidc.routes(reception, settings.provider))
     for path, build in PAGES.items():

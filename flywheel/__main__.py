@@ -6,12 +6,10 @@ command calls what, and nothing else; errors become exit codes here.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +17,16 @@ from typing import Any, NoReturn
 
 import click
 
-from flywheel import cli_accounts, cli_people, cli_quarantine, cli_review, cli_text, cli_upkeep
+from flywheel import (
+    cli_accounts,
+    cli_export,
+    cli_intake,
+    cli_people,
+    cli_quarantine,
+    cli_review,
+    cli_text,
+    cli_upkeep,
+)
 from flywheel.cli_shell import Commands, Output, json_option, opened_state, running_services
 from flywheel.doctor import doctor
 from flywheel.errors import InputError, NotFound
@@ -27,12 +34,11 @@ from flywheel.history import RECIPES, RecipeName, Run, RunRecords
 from flywheel.imports import import_everyday, import_file, import_hub
 from flywheel.ledger import Ledger
 from flywheel.promote import Registry
-from flywheel.rows import read_rows, to_nemo_eval, to_openai, to_xlam
+from flywheel.rows import read_rows
 from flywheel.settings import Settings
 from flywheel.store import Store
 
 PERSON = "command line"
-FORMATS: dict[str, Callable[[Any], dict[str, Any] | None]] = {"openai": to_openai, "xlam": to_xlam, "nemo-eval": to_nemo_eval}
 
 
 def _terminated(number: int, frame: Any) -> NoReturn:
@@ -287,34 +293,9 @@ def evaluate(output: Output, model: str, data: Path) -> None:
     output.result(value, cli_text.score_table(model, scores, len(found.problems)))
 
 
-@main.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--format", "shape", type=click.Choice(sorted(FORMATS)), required=True, help="The shape of the rows.")
-@json_option
-@click.pass_obj
-def export(output: Output, file: Path, shape: str) -> None:
-    """Write all approved and imported examples to FILE, one JSON object a line.
-
-    Example: flywheel export examples.jsonl --format openai
-    """
-    with opened_state() as (_, store):
-        rows = [FORMATS[shape](example.row) for example in Ledger(store.database).examples()]
-    fitting = [row for row in rows if row is not None]
-    try:
-        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in fitting), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot write {str(file)!r}: {error.strerror}; choose another place") from error
-    left_out = len(rows) - len(fitting)
-    note = f"; {left_out} do not fit the shape {shape!r}" if left_out else ""
-    output.result(
-        {"file": str(file), "format": shape, "rows": len(fitting), "left_out": left_out},
-        f"{len(fitting)} examples written to {file}{note}",
-    )
-
-
 for command in (
-    cli_people.lineage, cli_people.erase, cli_accounts.people, cli_accounts.audit, cli_review.review,
-    cli_quarantine.quarantine, cli_upkeep.schedule, cli_upkeep.retain, doctor,
+    cli_export.export, cli_intake.intake, cli_people.lineage, cli_people.erase, cli_accounts.people, cli_accounts.audit,
+    cli_review.review, cli_quarantine.quarantine, cli_upkeep.schedule, cli_upkeep.retain, doctor,
 ):  # fmt: skip
     main.add_command(command)
 

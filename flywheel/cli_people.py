@@ -20,6 +20,7 @@ WORDS = {
     "reviews": "reviews of their turns", "examples": "examples made of their turns",
     "names": "places where their name is replaced (reviews, imports, runs, promotions and audit lines of theirs stay)",
     "people": "account", "sessions": "sign-ins",
+    "proposals": "corrections that others proposed for their turns", "intake_entries": "entries at Intake",
     "dataset_rows": "rows in kept dataset files", "platform_copies": "copies in the local platform",
     "tool_rows": "rows kept by tools (reminders, orders)", "log_lines": "log lines",
 }  # fmt: skip
@@ -90,5 +91,5 @@ def _told(done: Erasure) -> str:
             "One of them serves until you change that: `flywheel rollback`, or `flywheel promote` a model that is clean."
         )
     if done.remaining:
-        lines += ["Copies remain at the Data Store, which must be asked to delete them:", *(f"  {url}" for url in done.remaining)]
+        lines += ["Copies remain at services, which must be asked to delete them:", *(f"  {url}" for url in done.remaining)]
     return "\n".join(lines)

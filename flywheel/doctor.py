@@ -277,6 +277,7 @@ def _required(settings: Settings, nemo: Nemo, serving: str, todo: str) -> list[L
         Look("Customizer", lambda: probe.look_at_customizer(settings, nemo), "problem", todo),
         Look("Evaluator", lambda: probe.look_at_evaluator(settings), "problem", todo),
         Look("NIM", lambda: probe.look_at_nim(settings, nemo, serving), "problem", todo),
+        Look("Intake", lambda: probe.look_at_intake(settings), "warning", todo),
     ]
 
 

@@ -14,13 +14,16 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from flywheel.curate import LEARNED
 from flywheel.database import Database, dump, now
-from flywheel.errors import Conflict
+from flywheel.errors import Conflict, PlatformError
 from flywheel.history import RunRecords
+from flywheel.intake import nobody_else
+from flywheel.intake_client import IntakeClient
 from flywheel.ledger import STANDING_REVIEWS, Ledger
 from flywheel.promote import Registry
 from flywheel.rows import Row
@@ -32,6 +35,8 @@ CONVERSATIONS = "SELECT id FROM conversations WHERE person = ?1"
 TURNS = f"SELECT id FROM turns WHERE person = ?1 OR conversation_id IN ({CONVERSATIONS})"
 OWNED = {
     "ratings": f"person = ?1 OR turn_id IN ({TURNS})",
+    "proposals": f"person = ?1 OR turn_id IN ({TURNS})",
+    "intake_entries": f"turn_id IN ({TURNS})",
     "reviews": f"turn_id IN ({TURNS})",
     "tool_calls": f"turn_id IN ({TURNS})",
     "turns": f"id IN ({TURNS})",
@@ -43,7 +48,7 @@ OWNED = {
 """Table → which rows are theirs, in an order in which they can be deleted."""
 NAMED = (
     ("reviews", "reviewer"), ("examples", "person"), ("examples", "reviewer"), ("imports", "person"), ("runs", "requested_by"),
-    ("promotions", "person"), ("audit", "person"), ("audit", "subject"), ("review_claims", "reviewer"), ("proposals", "person"),
+    ("promotions", "person"), ("audit", "person"), ("audit", "subject"), ("review_claims", "reviewer"),
 )  # fmt: skip
 """Where a name may stand in what stays."""
 GONE = "(SELECT value FROM json_each(?1))"
@@ -106,20 +111,40 @@ class Eraser:
     def erase(self, person: str) -> Erasure:
         """Erase it for good and say what it was; an erasure that was interrupted is ended, and told as a whole.
 
-        Raises Conflict while a run is under way, StorageError where something could not be erased: then erase again.
+        Raises Conflict while a run is under way or feedback is being sent to Intake, StorageError where something could not be
+        erased: then erase again.
         """
         found, unfinished = self.look(person), self._open_tombstone(person)
         if found.nothing and unfinished is None:
             return found
-        tombstone, told = self._write_tombstone(found, unfinished)
-        self._traces.erase(self._wanted(person))
-        self._database.query("PRAGMA secure_delete = ON")
-        with self._database.transaction():
-            self._refuse_during_run()  # one may have begun since, and copied their rows
-            self._erase_records(person, self._wanted(person))
+        with nobody_else(self._settings, self._patience):  # or what is deleted at Intake could be told there once more
+            found = replace(found, remaining=[*found.remaining, *self._withdraw(person)])
+            tombstone, told = self._write_tombstone(found, unfinished)
+            self._traces.erase(self._wanted(person))
+            self._database.query("PRAGMA secure_delete = ON")
+            with self._database.transaction():
+                self._refuse_during_run()  # one may have begun since, and copied their rows
+                self._erase_records(person, self._wanted(person))
         self._database.purge(self._patience)
         self._database.update("erasures", tombstone, {"finished_at": now()})
         return told
+
+    def _withdraw(self, person: str) -> list[str]:
+        """Delete their entries at an Intake that is not ours to open; the addresses of those that are still there.
+
+        What remains is tried again at every synchronisation, since the store's outbox names it.
+        """
+        if self._settings.local:
+            return []  # lies under the state folder, and goes with the platform's copies
+        told = self._database.query(f"SELECT turn_id FROM intake_entries WHERE turn_id IN ({TURNS})", (person,))
+        remaining = []
+        with closing(IntakeClient(self._settings)) as intake:
+            for entry in told:
+                try:
+                    intake.delete(entry["turn_id"])
+                except PlatformError:
+                    remaining.append(f"{intake.url}/v1/intake/entries/external:{entry['turn_id']}")
+        return remaining
 
     # looking ---------------------------------------------------------------------------------------------------------
 
@@ -266,6 +291,6 @@ class Eraser:
 
 def _if_stays(table: str) -> str:
     """Names in what is erased anyway are not counted twice."""
-    goes = {name: f" AND turn_id NOT IN ({TURNS})" for name in ("reviews", "review_claims", "proposals")}
+    goes = {name: f" AND turn_id NOT IN ({TURNS})" for name in ("reviews", "review_claims")}
     goes |= {"examples": f" AND (turn_id IS NULL OR turn_id NOT IN ({TURNS}))"}
     return goes.get(table, "")

@@ -241,13 +241,6 @@ CREATE TABLE second_looks (
     differs INTEGER NOT NULL, created_at TEXT NOT NULL
 ) STRICT;
 
--- corrections that somebody else proposed; no example until a reviewer approves
-CREATE TABLE proposals (
-    turn_id TEXT NOT NULL REFERENCES turns (id) ON DELETE CASCADE, person TEXT NOT NULL,
-    response TEXT NOT NULL,  -- JSON: the assistant message that should have been
-    created_at TEXT NOT NULL, PRIMARY KEY (turn_id, person)
-) STRICT;
-
 CREATE TABLE review_claims (
     turn_id TEXT PRIMARY KEY REFERENCES turns (id) ON DELETE CASCADE, reviewer TEXT NOT NULL,
     since TEXT NOT NULL, until TEXT NOT NULL

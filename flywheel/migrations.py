@@ -80,7 +80,7 @@ def m007_intake(database: Database) -> None:
 
 @MIGRATIONS()
 def m008_desk(database: Database) -> None:
-    """The review desk: a queue that fills itself, claims, causes, second reviewers, confidence and proposals."""
+    """The review desk: a queue that fills itself, claims, causes, second reviewers and confidence."""
     _run(database, DESK)
     for table, column in STALE_WITH.items():
         for event in ("INSERT", "UPDATE"):

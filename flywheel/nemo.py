@@ -1,4 +1,5 @@
-"""NVIDIA NeMo microservices (v1, the 25.x line) as the flywheel uses them; with probe.py the only speaker to them.
+"""NVIDIA NeMo microservices (v1, the 25.x line) as the flywheel uses them; with intake_client.py and probe.py the only
+speaker to them.
 
 Data Store, Entity Store, Customizer, Evaluator and NIM through their official clients, each verb safe to repeat. Whatever a
 client raises becomes a PlatformError. Knows nothing of runs' records, of people or of what a row means; whether the services

@@ -99,6 +99,18 @@ def look_at_evaluator(settings: Settings) -> list[Finding]:
     return [Finding("ok", "Evaluator", f"answers at {url}")]
 
 
+def look_at_intake(settings: Settings) -> list[Finding]:
+    """Whether the chat's feedback is kept at Intake too; a platform without one is as good."""
+    url = f"{settings.nemo_url}".rstrip("/")
+    answer = ask("Intake", f"{url}/v1/intake/entries?page_size=1")
+    if answer.page:
+        return [Finding("ok", "Intake", f"answers at {url}; ratings and corrections are kept there too, every minute")]
+    if answer.status in (404, 405, 501):
+        what = f"is not at {url}: feedback stays in the store; `flywheel export feedback FILE --shape intake` writes it"
+        return [Finding("ok", "Intake", what)]
+    return [_stranger("Intake", "NEMO_URL", url, "/v1/intake/entries", answer)._replace(level="warning")]
+
+
 def look_at_data_store(settings: Settings) -> list[Finding]:
     """Whether the Data Store knows our namespace or, where it does not yet, lists data sets as the hub does."""
     namespace, url = settings.namespace, f"{settings.nds_url}".rstrip("/")

@@ -21,7 +21,7 @@ from flywheel.tool_schemas import SchemaError, ToolSchema, argument_problems, no
 
 __all__ = [
     "Call", "Import", "Message", "Problem", "Row", "RowError", "ToolSchema", "check_row", "normalise_tool", "question_key",
-    "read_hub", "read_rows", "rows_from", "to_nemo_eval", "to_nemo_train", "to_openai", "to_xlam",
+    "openai_message", "read_hub", "read_rows", "rows_from", "to_nemo_eval", "to_nemo_train", "to_openai", "to_xlam",
 ]  # fmt: skip
 
 Message = dict[str, Any]
@@ -303,7 +303,7 @@ def _answer(message: Message) -> Message:
 def to_openai(row: Row) -> dict[str, Any]:
     """{"messages", "tools"} as OpenAI's fine-tuning takes it: calls with ids, arguments as JSON strings, and the weight 0 on the
     assistant's earlier messages, which nobody approved."""
-    messages = [_openai_message(message, number) for number, message in enumerate(row.messages)]
+    messages = [openai_message(message, number) for number, message in enumerate(row.messages)]
     earlier = [message | ({"weight": 0} if message["role"] == "assistant" else {}) for message in messages[:-1]]
     return {"messages": [*earlier, *messages[-1:]], "tools": row.tools}
 
@@ -327,22 +327,27 @@ def to_nemo_eval(row: Row) -> dict[str, Any]:
     """{"messages", "tools", "tool_calls"} as Evaluator takes it: the conversation before the answer, ready to be sent to a model,
     and the expected calls with arguments as JSON objects ([] where text is right)."""
     calls = [{"type": "function", "function": {"name": call.name, "arguments": call.arguments}} for call in row.calls]
-    messages = [_openai_message(message, number) for number, message in enumerate(row.messages[:-1])]
+    messages = [openai_message(message, number) for number, message in enumerate(row.messages[:-1])]
     return {"messages": messages, "tools": row.tools, "tool_calls": calls}
 
 
-def _openai_message(message: Message, number: int) -> Message:
+def openai_message(message: Message, number: int) -> Message:
+    """The message with its calls as OpenAI writes them: with ids (made of `number` where they have none), arguments as text."""
     if not message.get("tool_calls"):
         return message
     calls = [
         {
             "id": call.get("id") or f"call_{number}_{index}",
             "type": "function",
-            "function": {"name": call["function"]["name"], "arguments": _text_of(call["function"]["arguments"])},
+            "function": {"name": call["function"]["name"], "arguments": _as_text(call["function"]["arguments"])},
         }
         for index, call in enumerate(message["tool_calls"])
     ]
     return {**message, "tool_calls": calls}
+
+
+def _as_text(arguments: Any) -> str:
+    return arguments if isinstance(arguments, str) else _text_of(arguments)
 
 
 def _text_of(value: Any) -> str:

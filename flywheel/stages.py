@@ -21,6 +21,7 @@ from flywheel.evaluate import Evaluation, read_exam, results, results_of
 from flywheel.gate import decide
 from flywheel.gate_scores import RowScore
 from flywheel.history import Run, RunRecords, Stage
+from flywheel.intake import IntakeWorker
 from flywheel.ledger import Example, Ledger
 from flywheel.nemo import JobState, Nemo
 from flywheel.policy import Policy, read_policy
@@ -79,6 +80,7 @@ class Stages:
         self._records = RunRecords(store.database)
         self._ledger = Ledger(store.database)
         self._registry = Registry(store.database)
+        self._intake = IntakeWorker(settings, store)
 
     # curate and upload -----------------------------------------------------------------------------------------------
 
@@ -86,6 +88,7 @@ class Stages:
         """Make the dataset and record which example went where; a dataset that was recorded is final."""
         self._begin(run_id, "curate")
         if self._ledger.dataset(run_id) is None:
+            await asyncio.to_thread(self._intake.once)  # what was said elsewhere counts, too
             await asyncio.to_thread(self._make_dataset, run_id)
         manifest = self._ledger.dataset(run_id) or {}
         shown = ("digest", "files", "splits", "replay_share", "old_skills", "overlap", "missing", "masked", "quarantined")

@@ -93,7 +93,9 @@ class Traces:
         if not (self._platform / "platform.db").exists():
             return 0
         command = [sys.executable, "-m", "flywheel.local.forget", "--home", str(self._platform), *(["--look"] if look else [])]
-        asked = json.dumps({"datasets": sorted(wanted.datasets), "texts": sorted(wanted.questions)})
+        asked = json.dumps(
+            {"datasets": sorted(wanted.datasets), "texts": sorted(wanted.questions), "entries": sorted(wanted.ids)}
+        )
         done = subprocess.run(command, input=asked, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
         if done.returncode:
             raise OSError(f"the local platform's copies under {str(self._platform)!r} stay: {done.stderr.strip()[-500:]}")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 import httpx
@@ -44,11 +44,13 @@ class NimReply:
 class ScriptedNim:
     """An OpenAI-compatible server on loopback that says what it was told to, in order, and remembers what it was asked.
 
-    A reply may also be made from the request by `answer_with`. Use as a context manager; `url` is the address without /v1.
+    A reply may also be made from the request by `answer_with`. `requests` are the bodies that came, `callers` the path and the
+    Authorization of each. Use as a context manager; `url` is the address without /v1.
     """
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.callers: list[tuple[str, str | None]] = []
         self.disconnected = threading.Event()
         self._replies: deque[NimReply] = deque()
         self._answer: Callable[[dict[str, Any]], NimReply] | None = None
@@ -76,7 +78,7 @@ class ScriptedNim:
         self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/nim"
 
-    def __enter__(self) -> ScriptedNim:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
 
@@ -96,13 +98,18 @@ class ScriptedNim:
     def _reply(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         with self._lock:
             self.requests.append(body)
+            self.callers.append((handler.path, handler.headers["Authorization"]))
             missing = NimReply(status=500, body='{"error": {"message": "nothing was scripted"}}')
             reply = self._answer(body) if self._answer else self._replies.popleft() if self._replies else missing
         self._stopping.wait(reply.pause_seconds)
         if body.get("stream") and reply.status == 200 and not reply.body:
             self._stream(handler, body, reply)
             return
-        message = {"role": "assistant", "content": reply.text}
+        calls = [
+            {"id": f"c{index}", "type": "function", "function": {"name": name, "arguments": arguments}}
+            for index, (name, arguments) in enumerate(reply.calls)
+        ]
+        message = {"role": "assistant", "content": reply.text or None, **({"tool_calls": calls} if calls else {})}
         whole = {"id": "c", "object": "chat.completion", "created": 0, "model": body["model"],
                  "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}  # fmt: skip
         data = (reply.body or json.dumps(whole)).encode()
@@ -158,6 +165,13 @@ def _chances(reply: NimReply) -> dict[str, Any] | None:
 
     told = [token("x", own) | {"top_logprobs": [token("x", own), token("y", rival)]} for own, rival in reply.chances]
     return {"content": told, "refusal": None} if told else None
+class Judge(ScriptedNim):
+    """The judge or the model of an evaluation that is elsewhere: one reply to everything. `endpoint` is how a config names it."""
+
+    def __init__(self, reply: NimReply) -> None:
+        super().__init__()
+        self.answer_with(lambda _: reply)
+        self.endpoint: Any = {"api_endpoint": {"url": f"{self.url}/v1", "model_id": "judge", "api_key": "k", "format": "openai"}}
 
 
 class ScriptedServices:

@@ -16,9 +16,9 @@ PURE_NAMES = "augment caps curate gate gate_scores gate_statistics manifest near
 PURE = {f"flywheel.{name}" for name in PURE_NAMES.split()}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
 TO_THE_APP = (
-    "audit canary canary_evidence conversations cost database errors events history imports "
-    "json_records ledger lineage_picture people pii platform policy promote review runs sessions "
-    "settings starter store teacher tool_schemas"
+    "audit canary canary_evidence conversations cost database errors events feedback feedback_shapes "
+    "history imports intake json_records ledger lineage_picture people pii platform policy promote "
+    "proposals review runs sessions settings starter store teacher tool_schemas"
 ).split()
 
 

@@ -12,6 +12,7 @@ import gradio as gr
 
 from chat_app.services import Services
 from chat_app.ui import frame, review_view
+from chat_app.ui.export_menu import export_menu
 from chat_app.ui.review_draft import CALLS, RIGHT, TEXT
 from chat_app.ui.review_page import CAUSES, ReviewPage, Shown
 from flywheel.review.reasons import LABELS
@@ -85,6 +86,7 @@ def build(services: Services) -> gr.Blocks:
                     undo = gr.Button("Undo my last decision [u]", size="sm", elem_id="undo", min_width=150)
                     keys = gr.Button("Keys [?]", size="sm", elem_id="help", min_width=90)
                 gr.HTML(review_view.help_text(), padding=False)
+                export_menu()
         values = Shown(
             opened, tried, corrected, left.queue, right.about, right.chatbot, right.form, right.difference, right.outcome, said,
             right.work, right.mode, right.cause, right.proposal, similar.column, similar.turns, similar.note,

@@ -138,7 +138,7 @@ class ReviewPage:
         draft = Draft.of_reply(item.turn, start or said)
         liked = {rating.thumb for rating in item.ratings} == {"up"} and start is None
         mode = RIGHT if liked else CALLS if (start or said).get("tool_calls") or not draft.text else TEXT
-        proposed = item.proposals[-1][0] if item.proposals else None
+        proposed = item.proposals[0].person if item.proposals else None
         return Shown(
             opened=Opened(turn_id, item.version),
             tried=None,
@@ -208,8 +208,8 @@ class ReviewPage:
         item = self.desk.item(opened.turn_id) if opened else None
         if opened is None or item is None or not item.proposals:
             return Shown()
-        by, reply = item.proposals[-1]
-        return self._suggested(opened, item.turn, reply, by)
+        latest = item.proposals[0]
+        return self._suggested(opened, item.turn, latest.response, latest.person)
 
     @staticmethod
     def _suggested(opened: Opened, turn: Turn, reply: Message, by: str) -> Shown:

@@ -16,6 +16,7 @@ import pandas as pd
 from chat_app import guard
 from chat_app.services import Services
 from chat_app.ui import frame, wheel_turning, wheel_view
+from chat_app.ui.export_menu import export_menu
 from chat_app.ui.toasts import refusal, refused, tell
 from flywheel import lineage_picture
 from flywheel.errors import NotFound
@@ -237,6 +238,7 @@ def build(services: Services) -> gr.Blocks:
         _import(page, stock)
         chosen, dataset, examples, lineage = _trained_on()
         curve, runs, models, moves = _history()
+        export_menu()
         timer, glance, newest = gr.Timer(1, active=False), gr.Timer(GLANCE_SECONDS), gr.State(0)
 
         moving = [headline, stages, loss, scores, verdict, decision, train, cancel, served, timer]

@@ -1,8 +1,9 @@
 """`python -m flywheel.local.forget`: takes rows with certain texts out of everything that one platform home keeps.
 
-Data sets' repos and contents, rows of evaluations, data of trainings. Works on the home at rest or beside a running platform,
-loads no model and answers no HTTP. Copies here serve their job once: a repo or a result that holds such a row goes as a whole.
-Adapters stay, and so do jobs and scores. platform.db itself holds names and numbers, no rows.
+Data sets' repos and contents, rows of evaluations, data of trainings, entries of Intake. Works on the home at rest or beside a
+running platform, loads no model and answers no HTTP. Copies here serve their job once: a repo or a result that holds such a row
+goes as a whole. Adapters stay, and so do jobs and scores. Of what platform.db holds, only Intake's entries are people's words;
+after them the file is rebuilt.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ import click
 @click.option("--home", type=click.Path(file_okay=False, path_type=Path), required=True, help="The platform's folder.")
 @click.option("--look", is_flag=True, help="Only count.")
 def main(home: Path, look: bool) -> None:
-    """Read {"datasets": names, "texts": strings} from standard input; print {"datasets", "evaluations", "trainings": counts}."""
+    """Read {"datasets": names, "texts": strings, "entries": external ids} from standard input; print how many of each kind go."""
     wanted = json.loads(sys.stdin.buffer.read())
-    click.echo(json.dumps(forget(home, frozenset(wanted["datasets"]), frozenset(wanted["texts"]), look=look)))
+    gone = forget(home, frozenset(wanted["datasets"]), frozenset(wanted["texts"]), look=look)
+    click.echo(json.dumps(gone | {"entries": forget_entries(home, wanted["entries"], look)}))
 
 
 def forget(home: Path, names: frozenset[str], texts: frozenset[str], *, look: bool = False) -> dict[str, int]:
@@ -50,6 +52,21 @@ def forget(home: Path, names: frozenset[str], texts: frozenset[str], *, look: bo
         for training in trainings:
             (training.parent / "checkpoint.safetensors").unlink(missing_ok=True)  # it goes on with the data or not at all
     return {"datasets": datasets, "evaluations": len(evaluations), "trainings": len(trainings)}
+
+
+def forget_entries(home: Path, external_ids: list[str], look: bool) -> int:
+    """Delete the entries of Intake that bear these external ids, and leave no byte of them in the file or its log."""
+    if not (home / "platform.db").exists():
+        return 0
+    theirs = "kind = 'intake_entry' AND json_extract(body, '$.external_id') IN (SELECT value FROM json_each(?))"
+    with closing(sqlite3.connect(home / "platform.db", timeout=30, isolation_level=None)) as connection:
+        (count,) = connection.execute(f"SELECT count(*) FROM entities WHERE {theirs}", (json.dumps(external_ids),)).fetchone()
+        if not look:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(f"DELETE FROM entities WHERE {theirs}", (json.dumps(external_ids),))
+            connection.execute("VACUUM")  # also where nothing is left to delete: a kill may have come in between
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return int(count)
 
 
 def _jobs_on(home: Path, names: frozenset[str]) -> list[str]:

@@ -1,111 +1,86 @@
-"""Jinja templates of evaluation configs, rendered in a sandbox: text by text, or through a whole JSON value.
+"""Templates of evaluation configs: text by text, or through a whole JSON value, rendered by a process of its own.
 
-Knows Jinja and JSON. Knows no task, metric or model. Templates come from a client and rows from people: what is rendered is data,
-no template reaches anything but the values that it is given, and none loops without end.
+That process (`template_sandbox`) is small, and is ended where a template takes too much time or memory; it is started at the
+first template, and again after that. Knows a pipe and a clock. Knows neither Jinja nor any task, metric or model.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
+import selectors
+import subprocess
+import sys
+import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
-from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from flywheel.local.template_sandbox import TaskError as TaskError
 
-STRUCTURED = ("messages", "tools")
-"""Fields of a request that are always JSON, however their template is written."""
-
-
-DEEPEST_LOOP = 2
-LONGEST_RANGE = 1000
-_GROWING = ("center", "ljust", "rjust", "zfill", "expandtabs", "format", "format_map", "indent", "wordwrap", "batch", "slice")
-
-
-class TaskError(ValueError):
-    """A template does not fit a row; the text says which and why."""
+LONGEST_SECONDS = 60.0
+"""By the clock; the process itself counts what it works."""
+_ROOT = Path(__file__).parent.parent.parent
 
 
 def rendered(value: Any, context: Mapping[str, Any], where: str) -> Any:
     """The value with every string in it rendered. Raises TaskError, which names the place by `where`.
 
-    A string that is one expression and renders to a JSON object or list becomes that, and so do those of STRUCTURED.
+    A string that is one expression and renders to a JSON object or list becomes that, and so do messages and tools.
     """
-    if isinstance(value, dict):
-        return {key: rendered(item, context, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [rendered(item, context, f"{where}[{i}]") for i, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-    text = render(value, context, where)
-    if where in STRUCTURED or (value.lstrip().startswith("{{") and text.lstrip()[:1] in ("{", "[")):
-        try:
-            return json.loads(text) if text.strip() else None
-        except (ValueError, RecursionError):
-            raise TaskError(f"the template of {where!r} renders to {text!r:.80}, not to JSON; end it with | tojson") from None
-    return text
+    return _PROCESS.ask({"value": value, "context": context, "where": where, "whole": True})
 
 
 def render(template: str, context: Mapping[str, Any], where: str, *, strict: bool = False) -> str:
     """The template's text. strict: a value that is missing is an error instead of nothing. Raises TaskError."""
-    environment = _STRICT if strict else _LENIENT
-    try:
-        return environment.from_string(environment.checked(template)).render(context)
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
-        raise TaskError(f"the template of {where!r} cannot be rendered: {error}") from error
+    asked = {"value": template, "context": context, "where": where, "whole": False, "strict": strict}
+    return str(_PROCESS.ask(asked))
 
 
-class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, which keeps templates from reaching out, without loops that have no end and the plain ways to grow."""
+class _Process:
+    """The rendering process; one request at a time."""
 
-    intercepted_binops = frozenset(("*", "**", "%"))
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # protects the pipe: an answer belongs to the request before it
+        self._process: subprocess.Popen[str] | None = None
 
-    def __init__(self, undefined: type[Undefined]) -> None:
-        super().__init__(undefined=undefined)
-        for name in _GROWING:
-            self.filters.pop(name, None)
-        self.filters["tojson"] = _tojson
-        self.globals["range"] = _range
+    def ask(self, asked: dict[str, Any]) -> Any:
+        """What it answers. Raises TaskError."""
+        line = json.dumps(asked) + "\n"
+        with self._lock:
+            answer = self._sent(line)
+            if answer is None:
+                self._end()
+                raise TaskError(f"the template of {asked['where']!r} takes too much time or memory; make it smaller")
+        found = json.loads(answer)
+        if "error" in found:
+            raise TaskError(found["error"])
+        return found["value"]
 
-    def checked(self, template: str) -> nodes.Template:
-        """The template as Jinja reads it. Raises SecurityError where it calls itself, or loops within loops within loops."""
-        tree = self.parse(template)
-        if next(tree.find_all((nodes.Macro, nodes.CallBlock, nodes.NSRef)), None) or _depth(tree) > DEEPEST_LOOP:
-            raise SecurityError(f"macros, namespaces and loops more than {DEEPEST_LOOP} deep are not allowed")
-        return tree
+    def _sent(self, line: str) -> str | None:
+        """The answer's line; None where none came in time."""
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "flywheel.local.template_sandbox"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                text=True, encoding="utf-8", cwd=_ROOT, start_new_session=True,
+            )  # fmt: skip
+        assert self._process.stdin and self._process.stdout
+        try:
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            return (self._process.stdout.readline() or None) if selector.select(LONGEST_SECONDS) else None
 
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Multiply numbers of a reasonable size only: a text times a number is as long as one likes."""
-        limit = 1000 if operator == "**" else 10**9
-        if not all(isinstance(side, int | float) and abs(side) <= limit for side in (left, right)):
-            raise SecurityError(f"{operator!r} takes numbers up to {limit}")
-        return super().call_binop(context, operator, left, right)
-
-    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        """No method that makes a text as wide as one likes."""
-        return attr not in _GROWING and super().is_safe_attribute(obj, attr, value)
-
-
-def _depth(node: nodes.Node) -> int:
-    """How many loops stand within each other; one that may call itself counts as too many."""
-    below = max((_depth(child) for child in node.iter_child_nodes()), default=0)
-    return below + (1 + DEEPEST_LOOP * node.recursive if isinstance(node, nodes.For) else 0)
-
-
-def _range(*bounds: int) -> range:
-    found = range(*bounds)
-    if len(found) > LONGEST_RANGE:
-        raise SecurityError(f"a range is at most {LONGEST_RANGE} long")
-    return found
-
-
-def _tojson(value: Any) -> str:
-    if isinstance(value, StrictUndefined):
-        return str(value)  # raises, and names what is missing
-    return json.dumps(None if isinstance(value, Undefined) else value, ensure_ascii=False)
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
 
 
-# A row without tools is asked without tools; a row without ground truth would be scored as one where no call is right.
-_LENIENT, _STRICT = _Sandbox(Undefined), _Sandbox(StrictUndefined)
+_PROCESS = _Process()
+atexit.register(_PROCESS._end)

@@ -16,6 +16,7 @@ from flywheel.database import dump, now
 from flywheel.errors import Conflict, InputError, NotFound
 from flywheel.json_records import unusable
 from flywheel.ledger import Ledger, Source
+from flywheel.proposals import Proposal, Proposals
 from flywheel.review.agreement import Statistics
 from flywheel.review.claims import Claim, Claims
 from flywheel.review.lots import Lots
@@ -40,7 +41,7 @@ class ReviewItem:
     """Everything about one turn that a reviewer may know.
 
     review: the decision that stands. others: the decisions between which a third reviewer decides. version: what reviewers had
-    done when this was read, to be given back with a decision. cause: where the fault seems to lie. proposals: (who, message).
+    done when this was read, to be given back with a decision. cause: where the fault seems to lie. proposals: open ones, the newest first.
     """
 
     turn: Turn
@@ -52,7 +53,7 @@ class ReviewItem:
     version: int = 0
     cause: Cause = "model"
     others: list[Review] = field(default_factory=list)
-    proposals: list[tuple[str, Message]] = field(default_factory=list)
+    proposals: list[Proposal] = field(default_factory=list)
     claim: Claim | None = None
 
 
@@ -101,7 +102,7 @@ class ReviewDesk:
             version=reviews[-1].id if reviews else 0,
             cause=likely_cause(reasons, [call.error for call in calls if call.error]),
             others=decisions if state == "third" else [],
-            proposals=self._proposals(turn_id),
+            proposals=Proposals(self._store.database).open(turn_id),
             claim=claim,
         )  # fmt: skip
 
@@ -135,23 +136,6 @@ class ReviewDesk:
             (since,),
         )
         return {row["reviewer"] for row in found}
-
-    # proposals -------------------------------------------------------------------------------------------------------
-
-    def propose(self, turn_id: str, person: str, response: Message) -> None:
-        """Put a correction that comes from elsewhere before the reviewers; nothing is learned from it until one approves.
-
-        Raises InputError with every problem of the message, NotFound.
-        """
-        problems = self.problems(self._store.turn(turn_id), response)
-        if problems:
-            raise InputError("; ".join(problems))
-        row = {"turn_id": turn_id, "person": person, "response": dump(response), "created_at": now()}
-        self._store.database.upsert("proposals", row, ("turn_id", "person"))
-
-    def _proposals(self, turn_id: str) -> list[tuple[str, Message]]:
-        rows = self._store.database.query("SELECT * FROM proposals WHERE turn_id = ? ORDER BY created_at", (turn_id,))
-        return [(row["person"], json.loads(row["response"])) for row in rows]
 
     # deciding --------------------------------------------------------------------------------------------------------
 

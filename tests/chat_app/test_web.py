@@ -60,6 +60,19 @@ def test_the_way_in(client: httpx.Client) -> None:
     assert icon.headers["content-type"] == "image/svg+xml" and icon.text.startswith("<svg xmlns=")
 
 
+def test_feedback_leaves_by_the_links_of_the_pages(app: WebApp, client: httpx.Client) -> None:
+    with closing(Store(app.home / "flywheel.db")) as store:
+        turn = finished_turn(store, "How warm is it in Oslo?", saying("Warm."))
+        store.rate("ann", turn.id, "down")
+    for page in ("/review/", "/wheel/"):
+        config = client.get(f"{page}config").json()
+        (shown,) = [part["props"]["value"] for part in config["components"] if part["props"].get("elem_id") == "export-feedback"]
+        for link in re.findall(r'href="([^"]+)"', shown):
+            answer = client.get(link)
+            assert answer.status_code == 200 and answer.headers["content-disposition"].startswith("attachment")
+            assert ("Oslo" in answer.text) is not ("xlam" in link or "dpo" in link)  # nothing was called, nothing corrected
+
+
 @pytest.mark.parametrize("path", ["/", "/healthz", "/nothing", *(f"{page}/" for page in PAGES), "/chat/theme.css"])
 def test_every_answer_has_the_security_headers(client: httpx.Client, path: str) -> None:
     headers = client.get(path).headers

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from contract_rows import TEMPLATE, TOOL_CALLING, TOOLS, evaluation_rows
 from hypothesis import strategies as st
 from test_contract_guardrails import CONTENT_SAFETY
+
+from tests.platform_rows import TEMPLATE, TOOL_CALLING, TOOLS, evaluation_rows
 
 NAMES = ["fuzz", "default", "rows", "main", "tool-llama-5m@2.0", "tool-llama-5m@v1.0.0+cpu", "local", "datasets", "a.txt"]
 HOSTILE = [

@@ -7,12 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
-from contract_judge import Judge
-from contract_rows import TOOLS, follow, training_rows, upload
 from contract_wire import Services
 from endpoints import covers
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
+
+from tests.fakes import Judge, NimReply
+from tests.platform_rows import TOOLS, follow, training_rows, upload
 
 
 class Answer:
@@ -113,7 +114,7 @@ def test_its_two_evaluations(call: Any, services: Services, hub: HfApi, nemo: Ne
         scores = {score: {"type": "int", "parser": {"type": "regex", "pattern": pattern}}}
         return {"type": "llm-judge", "params": {"model": judge, "template": template, "scores": scores}}
 
-    with Judge("RATING: 10") as judge:
+    with Judge(NimReply("RATING: 10")) as judge:
         tools = {
             "messages": messages,
             "tools": "{{ item.request.tools | tojson }}",

@@ -7,11 +7,12 @@ from typing import Any
 
 import httpx
 import pytest
-from contract_rows import follow, preferences, training_rows, upload
 from contract_wire import Services, fresh_namespace
 from endpoints import covers
 from huggingface_hub import HfApi
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError, UnprocessableEntityError
+
+from tests.platform_rows import follow, preferences, training_rows, upload
 
 JOB = "nemo {} /v1/customization/jobs/{{job}}"
 ONE = "/{namespace}/{name}"

@@ -6,10 +6,11 @@ from typing import Any
 
 import httpx
 import pytest
-from contract_rows import follow
 from contract_wire import Services
 from endpoints import covers
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError
+
+from tests.platform_rows import follow
 
 ONE = "/{namespace}/{name}"
 CRUD = [("POST", ""), ("GET", ""), ("GET", ONE), ("PATCH", ONE), ("DELETE", ONE)]

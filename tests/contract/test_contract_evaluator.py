@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_judge import Judge
-from contract_rows import TEMPLATE, TOOL_CALLING, evaluation_rows, follow, upload
 from contract_wire import Services, fresh_namespace
 from endpoints import covers
 from huggingface_hub import HfApi
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError, UnprocessableEntityError
+
+from tests.fakes import Judge, NimReply
+from tests.platform_rows import TEMPLATE, TOOL_CALLING, evaluation_rows, follow, upload
 
 JOB = "nemo {} /v1/evaluation/jobs/{{job}}"
 CREATE = "nemo POST /v1/evaluation/jobs"
@@ -118,10 +119,9 @@ def test_a_job_from_request_to_zip(nemo: NeMoMicroservices, url: str, target: An
 def test_calls_are_compared_as_objects(nemo: NeMoMicroservices, truth: Any, said: Any, scores: Any) -> None:
     """Ground truth as objects, predictions as JSON strings; the rows come with the target."""
     said = [("a", said)] if isinstance(said, str) else [(name, json.dumps(value)) for name, value in said]
-    calls = [{"id": "x", "type": "function", "function": {"name": name, "arguments": text}} for name, text in said]
     expected = [{"function": {"name": name, "arguments": value}} for name, value in truth]
     row = {"messages": [{"role": "user", "content": "x"}], "tool_calls": expected}
-    with Judge(tool_calls=calls) as model:
+    with Judge(NimReply(calls=tuple(said))) as model:
         rows = {"type": "chat-completion", "params": {"template": {"messages": TEMPLATE["messages"]}}}
         live = nemo.evaluation.live(
             config=config({**rows, "dataset": None, "metrics": {"m": TOOL_CALLING}}),
@@ -169,7 +169,7 @@ def test_a_judge_gives_numbers(nemo: NeMoMicroservices, services: Services, targ
         "sure": {"type": "float", "parser": {"type": "json", "json_path": "sure"}},
         "absent": {"type": "int", "parser": {"type": "regex", "pattern": "NONE: (.*)"}},
     }
-    with Judge('RATING: 10 {"sure": 0.5}') as judge:
+    with Judge(NimReply('RATING: 10 {"sure": 0.5}')) as judge:
         params = {
             "model": judge.endpoint,
             "template": {"messages": [{"role": "system", "content": "Rate."}, {"role": "user", "content": prompt}]},

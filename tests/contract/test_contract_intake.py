@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from contract_rows import follow
 from endpoints import covers
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError, UnprocessableEntityError
+
+from tests.platform_rows import follow
 
 APPS, ENTRIES = "/v1/intake/apps", "/v1/intake/entries"
 APP = APPS + "/{namespace}/{name}"

@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx
 import pytest
-from contract_rows import TEMPLATE, TOOL_CALLING, TOOLS
 from contract_wire import Services
 from endpoints import covers
 from huggingface_hub import HfApi
@@ -28,6 +27,7 @@ from openai import OpenAI
 from test_contract_guardrails import CONTENT_SAFETY, SAFE, UNSAFE
 
 from flywheel.local.base.turns import Turns
+from tests.platform_rows import TEMPLATE, TOOL_CALLING, TOOLS
 
 DATASET, MODEL = "xlam-ft-dataset", "llama-3.2-1b-xlam-run1@v1"
 TRAINING_SECONDS, EVALUATION_SECONDS = 2400, 600

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -205,57 +203,6 @@ def test_services_that_are_away_are_named(tmp_path: Path) -> None:
 def test_services_must_be_named(tmp_path: Path) -> None:
     with pytest.raises(PlatformError, match="NEMO_URL"):
         Nemo(Settings(home=tmp_path))
-
-
-class EmptyCommitUrl(BaseHTTPRequestHandler):
-    """NVIDIA's own Data Store as it was recorded: after a commit, `commitUrl` is empty. Also Entity Store for one data set."""
-
-    arrives = True
-
-    def do_POST(self) -> None:
-        """Answer the requests of one upload."""
-        self.rfile.read(int(self.headers["Content-Length"]))
-        if "/preupload/" in self.path:
-            self._answer({"files": [{"path": "a.jsonl", "uploadMode": "regular", "shouldIgnore": False}]})
-        elif "/commit/" in self.path:
-            self._answer({"success": True, "commitOid": "0" * 40, "commitUrl": "", "hookOutput": ""})
-        else:
-            self._answer({"url": "datasets/flywheel/data", "name": "data", "files_url": "hf://datasets/flywheel/data"})
-
-    def do_GET(self) -> None:
-        """List the files."""
-        self._answer([{"type": "file", "oid": "0" * 40, "size": 1, "path": "a.jsonl"}] if type(self).arrives else [])
-
-    def _answer(self, value: Any) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def real_store(tmp_path: Path) -> Iterator[Nemo]:
-    """A client of that Data Store."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), EmptyCommitUrl)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    root = f"http://127.0.0.1:{server.server_port}"
-    client = Nemo(Settings(home=tmp_path).with_urls(root, root, root))
-    yield client
-    client.close()
-    server.shutdown()
-    server.server_close()
-
-
-def test_an_empty_commit_url_is_no_failure_if_the_files_arrived(real_store: Nemo, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert real_store.upload("data", {"a.jsonl": b"1"}) == "hf://datasets/flywheel/data"
-    monkeypatch.setattr(EmptyCommitUrl, "arrives", False)
-    with pytest.raises(PlatformError, match=r"'a.jsonl'.*did not arrive"):
-        real_store.upload("data", {"a.jsonl": b"1"})
 
 
 def call(name: str, arguments: Any) -> dict[str, Any]:

@@ -59,6 +59,14 @@ def hub(services: ScriptedServices, mode: str = "regular") -> None:
     services.on("POST /v1/datasets", (200, {"name": "data", "namespace": "flywheel", "files_url": "hf://datasets/flywheel/data"}))
 
 
+def test_an_empty_commit_url_is_no_failure_if_the_files_arrived(services: ScriptedServices, nemo: Nemo) -> None:
+    hub(services)
+    assert nemo.upload("data", {"a.jsonl": b"1"}) == "hf://datasets/flywheel/data"
+    services.on("GET /v1/hf/api/datasets/flywheel/data/tree/main", (200, []))
+    with pytest.raises(PlatformError, match=r"'a.jsonl'.*did not arrive"):
+        nemo.upload("data", {"a.jsonl": b"1"})
+
+
 @pytest.mark.parametrize(
     "reply",
     [

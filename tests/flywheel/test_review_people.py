@@ -67,7 +67,9 @@ def test_each_reason_is_told(store: Store, desk: ReviewDesk) -> None:
     finished_turn(store, "quiet", OSLO)
     wrong = finished_turn(store, "misfit", calling(("get_weather", {"town": "Oslo"})), call_status="refused")
     proposed, other = (finished_turn(store, text, OSLO) for text in ("proposed", "otherwise"))
-    desk.propose(proposed.id, "intake:bob", TIME)
+    proposals = Proposals(store.database)
+    first = Proposal("event-1", proposed.id, "intake:bob", TIME, "", now())
+    proposals.add(first)
     store.database.insert(
         "second_looks", {"turn_id": other.id, "model": "old@v1", "response": "{}", "differs": 1, "created_at": ""}
     )
@@ -76,11 +78,9 @@ def test_each_reason_is_told(store: Store, desk: ReviewDesk) -> None:
         ("misfit", "tool call refused; 'get_weather' has no argument 'town'; it takes city"),
         ("otherwise", "old@v1 says otherwise"),
     ]
-    assert desk.item(proposed.id).proposals == [("intake:bob", TIME)] and desk.item(wrong.id).cause == "model"
-    with pytest.raises(InputError, match="not on offer"):
-        desk.propose(other.id, "bob", calling(("launch", {})))
+    assert desk.item(proposed.id).proposals == [first] and desk.item(wrong.id).cause == "model"
     desk.approve(proposed.id, "rita", TIME)
-    desk.propose(proposed.id, "intake:eve", OSLO)  # a later proposal asks again
+    proposals.add(Proposal("event-2", proposed.id, "intake:eve", OSLO, "", now()))  # a later proposal asks again
     assert "proposed" in [item.question for item in desk.queue()]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from datasets_on_platform import connect, fresh_namespace, post, training_rows, upload
+from clients import connect, fresh_namespace, post, upload
 from nemo_microservices import NeMoMicroservices, NotFoundError, UnprocessableEntityError
 
 from flywheel.local.base_model import SHIPPED_ID, SHIPPED_PATH
@@ -20,6 +20,7 @@ from flywheel.local.customization_catalog import Catalog
 from flywheel.local.repos import Repos
 from flywheel.local.state import State
 from tests.conftest import Platform, start_platform, stop_platform
+from tests.platform_rows import training_rows
 
 CONFIG = "local/tool-llama-5m@v1.0.0+cpu"
 SMALL: dict[str, Any] = {

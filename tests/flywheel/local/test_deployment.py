@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import nemo_microservices
 import pytest
-from datasets_on_platform import connect, fresh_namespace, post
+from clients import connect, fresh_namespace, post
 from nemo_microservices import NeMoMicroservices
 
 from flywheel.local.base_model import SHIPPED_ID

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from datasets_on_platform import TOOLS, connect, evaluation_rows, fresh_namespace, post, upload
+from clients import connect, fresh_namespace, post, upload
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError
 
 from flywheel.local.evaluation import Task
@@ -23,6 +23,7 @@ from flywheel.local.repos import Repos
 from flywheel.local.state import State
 from flywheel.local.templates import TaskError
 from tests.conftest import Platform
+from tests.platform_rows import TOOLS, evaluation_rows
 
 BASE = "local/tool-llama-5m"
 TARGET = {"type": "model", "model": BASE}
@@ -319,6 +320,12 @@ def test_a_row_becomes_a_request() -> None:
         "{% macro f(n) %}{{ f(n) }}{{ f(n) }}{% endmacro %}{{ f(1) }}",
         "{% set ns = namespace(x='x') %}{% for a in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
         "{% for x in %}",
+        "{% set a = 'x' %}" + "{% set a = a ~ a %}" * 40 + "{{ a | length }}",
+        "{% set a = 'x' %}" + "{% set a = a + a %}" * 40 + "{{ a }}",
+        "{% set a = ['x'] %}" + "{% set a = [a, a] %}" * 40 + "{{ a }}",
+        "{% set a = 'x' %}" + "{% set a = a | replace('x', 'xxxxxxxxxxxxxxxx') %}" * 12 + "{{ a }}",
+        "{% set a = 'xxxxxxxx' %}" + "{% set a = a.join(a) %}" * 12 + "{{ a }}",
+        "{% set a %}{% for i in range(999) %}{% for j in range(999) %}xxxxxxxxxx{% endfor %}{% endfor %}{% endset %}{{ a }}",
         "{{ 1 / 0 }}",
         "{{ item.messages }}",
     ],

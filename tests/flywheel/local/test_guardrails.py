@@ -6,13 +6,12 @@ import asyncio
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import nemo_microservices
 import pytest
-from datasets_on_platform import connect, fresh_namespace, post
+from clients import connect, fresh_namespace, post
 from huggingface_hub import HfApi
 from nemo_microservices import NeMoMicroservices
 
@@ -22,6 +21,7 @@ from flywheel.local.offline_rails import unsafe_answer, unsafe_request
 from flywheel.local.rails import Rails
 from flywheel.local.rails_config import RailsData
 from tests.conftest import Platform
+from tests.fakes import NimReply, ScriptedNim
 
 NEMOGUARD = "nvidia/llama-3.1-nemoguard-8b-content-safety"
 FLOW = "content safety check input $model=content_safety"
@@ -271,46 +271,30 @@ def test_what_cannot_be_meant_is_refused(platform: Platform, ns: str) -> None:
 
 
 @pytest.fixture
-def judge() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def judge() -> Iterator[ScriptedNim]:
     """A content-safety NIM at an address of its own: finds unsafe whatever speaks of mugs, and falls over at `crash`."""
-    asked: list[dict[str, Any]] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            asked.append({**body, "path": self.path, "authorization": self.headers.get("authorization")})
-            text = body["messages"][-1]["content"]
-            verdict = {"User Safety": "unsafe", "Safety Categories": "Mugs"} if "mugs" in text else {"User Safety": "safe"}
-            reply = json.dumps({"choices": [{"message": {"role": "assistant", "content": json.dumps(verdict)}}]}).encode()
-            self.send_response(500 if "crash" in text else 200)
-            self.send_header("content-length", str(len(reply)))
-            self.end_headers()
-            self.wfile.write(reply)
+    def judged(body: dict[str, Any]) -> NimReply:
+        text = body["messages"][-1]["content"]
+        verdict = {"User Safety": "unsafe", "Safety Categories": "Mugs"} if "mugs" in text else {"User Safety": "safe"}
+        return NimReply(json.dumps(verdict), status=500 if "crash" in text else 200)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with ScriptedNim() as nim:
+        nim.answer_with(judged)
+        yield nim
 
 
-def test_a_judge_at_an_address_is_asked_itself(nemo: NeMoMicroservices, judge: tuple[str, list[dict[str, Any]]]) -> None:
-    url, asked = judge
-    config: Any = safety(parameters={"base_url": url, "api_key": "nvapi-secret"})
+def test_a_judge_at_an_address_is_asked_itself(nemo: NeMoMicroservices, judge: ScriptedNim) -> None:
+    config: Any = safety(parameters={"base_url": f"{judge.url}/v1", "api_key": "nvapi-secret"})
     checked = nemo.guardrail.check(
         model=SHIPPED_ID,
         messages=said(SAFE),
         guardrails={"config": config, "options": {"log": {"llm_calls": True}}},
     )
     assert checked.status == "blocked"
-    (question,) = asked
-    assert (question["path"], question["model"], question["max_tokens"]) == ("/v1/chat/completions", NEMOGUARD, 50)
-    assert (question["temperature"], question["authorization"]) == (0.0, None)
+    (question,) = judge.requests
+    assert (question["model"], question["max_tokens"], question["temperature"]) == (NEMOGUARD, 50, 0.0)
+    assert judge.callers == [("/nim/v1/chat/completions", None)]
     assert question["messages"] == [{"role": "system", "content": "Judge: "}, {"role": "user", "content": SAFE}]
     assert checked.guardrails_data is not None and checked.guardrails_data.log is not None
     log = checked.guardrails_data.log

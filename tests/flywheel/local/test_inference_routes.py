@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from datasets_on_platform import connect
+from clients import connect
 from langchain_nvidia_ai_endpoints import NVIDIAEmbeddings
 from nemo_microservices import NeMoMicroservices
 

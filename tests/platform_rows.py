@@ -1,4 +1,4 @@
-"""Rows for the jobs of the contract, made here, and their way into the Data Store and the Entity Store."""
+"""Rows for jobs on a platform, made here, and their way into the Data Store and the Entity Store."""
 
 from __future__ import annotations
 
