@@ -165,6 +165,8 @@ def _chances(reply: NimReply) -> dict[str, Any] | None:
 
     told = [token("x", own) | {"top_logprobs": [token("x", own), token("y", rival)]} for own, rival in reply.chances]
     return {"content": told, "refusal": None} if told else None
+
+
 class Judge(ScriptedNim):
     """The judge or the model of an evaluation that is elsewhere: one reply to everything. `endpoint` is how a config names it."""
 

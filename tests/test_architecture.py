@@ -12,13 +12,15 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("chat_app", "flywheel", "tools")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 RECIPE = tuple(f"flywheel.local.base.{name}" for name in ("draw", "invented", "turns"))
-PURE_NAMES = "augment caps curate gate gate_scores gate_statistics manifest near_duplicates pii preferences red_team replay sides suspects"
+PURE_NAMES = (
+    "augment caps curate gate gate_scores gate_statistics manifest near_duplicates pii preferences red_team replay sides suspects"
+)
 PURE = {f"flywheel.{name}" for name in PURE_NAMES.split()}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
 TO_THE_APP = (
-    "audit canary canary_evidence conversations cost database errors events feedback feedback_shapes "
-    "history imports intake json_records ledger lineage_picture people pii platform policy promote "
-    "proposals review runs sessions settings starter store teacher tool_schemas"
+    "audit canary canary_evidence conversations database errors events feedback feedback_shapes history imports intake "
+    "json_records ledger lineage_picture people pii platform policy promote review runs sessions settings starter store "
+    "teacher tool_schemas"
 ).split()
 
 

@@ -6,13 +6,11 @@ Knows the store, the ledger and the other parts of this package.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flywheel.database import dump, now
 from flywheel.errors import Conflict, InputError, NotFound
 from flywheel.json_records import unusable
 from flywheel.ledger import Ledger, Source

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from feedback import calling, finished_turn, saying
 
-from flywheel.database import Database
-from flywheel.errors import Conflict, InputError
+from flywheel.database import Database, now
+from flywheel.errors import Conflict
 from flywheel.ledger import Ledger
+from flywheel.proposals import Proposal, Proposals
 from flywheel.review import Filter, ReviewDesk
 from flywheel.review.agreement import calls_f1, kappa
 from flywheel.review.confidence import FEWEST, Confidence, Confidences, TokenChance
