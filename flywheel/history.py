@@ -29,7 +29,8 @@ class Run:
     progress: {percent 0-100 of the present stage, eta_seconds or None, message}.
     scores: {"base" | "current" | "candidate": scores of that model on the same rows}. verdict: what the gate said.
     outcome: promoted; canary (it answers a share of the conversations); waiting (for a developer); rejected.
-    recipe: by which the candidate is trained. cost: see `cost.py`. removed_at: when its files and its model went; the record stays.
+    recipe: by which the candidate is trained. cost: see `cost.py`.
+    removed_at: when its files and its model went; the record stays.
     """
 
     id: str

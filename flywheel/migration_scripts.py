@@ -151,7 +151,8 @@ CREATE TABLE audit (
     detail TEXT NOT NULL,    -- JSON
     created_at TEXT NOT NULL
 ) STRICT;
-CREATE TRIGGER audit_stays BEFORE UPDATE ON audit WHEN new.id <> old.id OR new.action <> old.action OR new.created_at <> old.created_at
+CREATE TRIGGER audit_stays BEFORE UPDATE ON audit
+WHEN new.id <> old.id OR new.action <> old.action OR new.created_at <> old.created_at
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_keeps BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;

@@ -18,7 +18,7 @@ PURE_NAMES = (
 PURE = {f"flywheel.{name}" for name in PURE_NAMES.split()}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}
 TO_THE_APP = (
-    "audit canary canary_evidence conversations database errors events feedback feedback_shapes history imports intake "
+    "audit canary canary_evidence conversations cost database errors events feedback feedback_shapes history imports intake "
     "json_records ledger lineage_picture people pii platform policy promote review runs sessions settings starter store "
     "teacher tool_schemas"
 ).split()

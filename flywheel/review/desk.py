@@ -39,7 +39,8 @@ class ReviewItem:
     """Everything about one turn that a reviewer may know.
 
     review: the decision that stands. others: the decisions between which a third reviewer decides. version: what reviewers had
-    done when this was read, to be given back with a decision. cause: where the fault seems to lie. proposals: open ones, the newest first.
+    done when this was read, to be given back with a decision. cause: where the fault seems to lie.
+    proposals: open ones, the newest first.
     """
 
     turn: Turn
