@@ -141,7 +141,8 @@ async def _body(receive: Receive) -> bytes | None:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        more: bytes = message.get("body", b"")
+        body += more
         if len(body) > LONGEST_EVENT:
             return None
         if not message.get("more_body"):
