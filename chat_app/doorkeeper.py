@@ -51,6 +51,7 @@ class Doorkeeper:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return  # no page speaks over websockets
+        scope = self._as_published(scope)
         scope.setdefault("state", {})["reception"] = self._reception
         request, path = Request(scope), scope["path"]
         if path in OPEN:
@@ -61,6 +62,14 @@ class Doorkeeper:
         if refusal is None and person is not None:
             receive, refusal = await self._own_tab(request, receive, person)
         await (refusal or self._app)(scope, receive, send)
+
+    def _as_published(self, scope: Scope) -> Scope:
+        """The request with the scheme that people use. Gradio makes its addresses of it, and of headers that anybody may send."""
+        settings = self._reception.settings
+        if settings.private:
+            return scope
+        kept = [one for one in scope["headers"] if one[0] not in (b"x-forwarded-host", b"x-forwarded-proto")]
+        return {**scope, "scheme": settings.address.partition(":")[0], "headers": kept}
 
     def _refusal(self, request: Request, path: str, person: Person | None) -> Response | None:
         """What somebody hears who may not pass; None lets them."""
