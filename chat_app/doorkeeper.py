@@ -51,6 +51,7 @@ class Doorkeeper:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return  # no page speaks over websockets
+        scope = self._as_published(scope)
         scope.setdefault("state", {})["reception"] = self._reception
         request, path = Request(scope), scope["path"]
         if path in OPEN:
@@ -61,6 +62,14 @@ class Doorkeeper:
         if refusal is None and person is not None:
             receive, refusal = await self._own_tab(request, receive, person)
         await (refusal or self._app)(scope, receive, send)
+
+    def _as_published(self, scope: Scope) -> Scope:
+        """The request with the scheme that people use. Gradio makes its addresses of it, and of headers that anybody may send."""
+        settings = self._reception.settings
+        if settings.private:
+            return scope
+        kept = [one for one in scope["headers"] if one[0] not in (b"x-forwarded-host", b"x-forwarded-proto")]
+        return {**scope, "scheme": settings.address.partition(":")[0], "headers": kept}
 
     def _refusal(self, request: Request, path: str, person: Person | None) -> Response | None:
         """What somebody hears who may not pass; None lets them."""
@@ -76,13 +85,13 @@ class Doorkeeper:
             return self._lacking(request, DOORS[door])
         if path == door:
             return RedirectResponse(f"{door}/", 307)
-        return None if _needed(door, path.removeprefix(f"{door}/")) else JSONResponse({"detail": "Not Found"}, 404)
+        return None if _needed(door, path.removeprefix(f"{door}/")) else _said("Not Found", 404)
 
     def _lacking(self, request: Request, role: Role) -> Response:
         """Say whom to ask for a role."""
         text = f"Your account may not {WORDS[role]}."
         if not _navigates(request):
-            return JSONResponse({"detail": text}, 403)
+            return _said(text, 403)
         able = [account.display_name for account in self._reception.people.developers()]
         ask = f"Ask {' or '.join(able[:3])} for it." if able else "Ask whoever runs this chat for it."
         return HTMLResponse(plain_page.message("Not for this account", f"{text} {ask}"), 403)
@@ -102,10 +111,10 @@ class Doorkeeper:
         else:
             body = await _body(receive)
             if body is None:
-                return receive, JSONResponse({"detail": "That is too long."}, 413)
+                return receive, _said("That is too long.", 413)
             receive, tab = _again(body, receive), _session_hash(body)
         if isinstance(tab, str) and tab and self._tabs.setdefault(tab, person.name) != person.name:
-            return receive, JSONResponse({"detail": ENDED}, 403)
+            return receive, _said(ENDED, 403)
         if len(self._tabs) > REMEMBERED_TABS:
             self._tabs.popitem(last=False)
         return receive, None
@@ -128,7 +137,12 @@ def _to_sign_in(request: Request) -> Response:
 
 
 def _elsewhere(request: Request, target: str, text: str) -> Response:
-    return RedirectResponse(target, 303) if _navigates(request) else JSONResponse({"detail": text}, 401)
+    return RedirectResponse(target, 303) if _navigates(request) else _said(text, 401)
+
+
+def _said(text: str, status: int) -> Response:
+    """For a script. Gradio's shows `detail` of some events and `error` of others."""
+    return JSONResponse({"detail": text, "error": text}, status)
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -136,7 +150,8 @@ async def _body(receive: Receive) -> bytes | None:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        more: bytes = message.get("body", b"")
+        body += more
         if len(body) > LONGEST_EVENT:
             return None
         if not message.get("more_body"):

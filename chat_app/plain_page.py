@@ -121,5 +121,5 @@ def _page(title: str, body: str, wide: bool = False) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
         f"<title>{html.escape(title)} · Flywheel Chat</title><style>{CSS}</style></head><body>"
-        f'<main{" class=wide" if wide else ""}><p class="brand">{WHEEL_ICON}Flywheel Chat</p>{body}</main></body></html>'
+        f'<main{" class=wide" if wide else ""}><p class="brand" id="top">{WHEEL_ICON}Flywheel Chat</p>{body}</main></body></html>'
     )

@@ -50,7 +50,8 @@ class IdentityProvider:
         parts = urlsplit(given[0])
         if parts.scheme != "https" and not _loopback(parts.hostname or ""):
             raise InputError(f"OIDC_ISSUER is {given[0]!r}: an issuer has an https address")
-        return cls(*given, roles_claim=os.environ.get("OIDC_ROLES_CLAIM") or "roles")
+        issuer, client_id, client_secret = given
+        return cls(issuer, client_id, client_secret, os.environ.get("OIDC_ROLES_CLAIM") or "roles")
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,6 @@ def mount(app: FastAPI, page: gr.Blocks, path: str, reception: Reception) -> Non
         person = reception.person(request)
         return person.name if person is not None and person.may(DOORS[path]) else None
 
-    settings = reception.settings
     page.max_threads = 256  # before queue(): a mounted app otherwise runs at most 40 events at once
     page.queue(default_concurrency_limit=16, max_size=256, api_open=False)
     # Gradio's queue looks for work a thousand times a second, on every page, all day: a tenth of a core for nothing
@@ -167,7 +166,6 @@ def mount(app: FastAPI, page: gr.Blocks, path: str, reception: Reception) -> Non
         page,
         path=path,
         auth_dependency=who,
-        root_path=None if settings.private else f"{settings.address}{path}",  # not what a request's headers say
         show_error=False,
         footer_links=[],
         run_history=False,

@@ -19,11 +19,11 @@ from flywheel.errors import NotFound
 from flywheel.people import Account, People, Person, Role, one_time_password
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-ROLE_NAMES: list[tuple[str | int | float, str | int | float]] = [
-    ("End user: chats and rates", "end_user"),
-    ("Reviewer: corrects", "reviewer"),
-    ("Developer: trains, promotes, manages people", "developer"),
-]
+ROLE_WORDS: dict[Role, str] = {
+    "end_user": "End user: chats and rates",
+    "reviewer": "Reviewer: corrects",
+    "developer": "Developer: trains, promotes, manages people",
+}
 SHOWN_ENTRIES = 200
 
 
@@ -175,12 +175,16 @@ def build(services: Services) -> gr.Blocks:
         with gr.Row():
             with gr.Column(min_width=320):
                 name = gr.Textbox(label="Add a person: name", max_length=64, elem_id="new-name")
-                new_roles = gr.CheckboxGroup(ROLE_NAMES, value=["end_user"], label="Roles", elem_id="new-roles")
+                new_roles = gr.CheckboxGroup(
+                    [(words, role) for role, words in ROLE_WORDS.items()], value=["end_user"], label="Roles", elem_id="new-roles"
+                )
                 add = gr.Button("Add", variant="primary", elem_id="add-person")
             with gr.Column(min_width=320):
                 chosen = gr.Dropdown(label="Change a person", choices=[], elem_id="chosen")
                 with gr.Column(visible=False) as change:
-                    roles = gr.CheckboxGroup(ROLE_NAMES, label="Roles", elem_id="roles")
+                    roles = gr.CheckboxGroup(
+                        [(words, role) for role, words in ROLE_WORDS.items()], label="Roles", elem_id="roles"
+                    )
                     save = gr.Button("Store the roles", variant="primary", elem_id="save-roles")
                     with gr.Row():
                         switch = gr.Button("Disable", size="md", elem_id="switch", min_width=100)

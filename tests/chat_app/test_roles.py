@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -20,9 +21,9 @@ from starlette.routing import BaseRoute
 from chat_app import guard
 from chat_app.doorkeeper import DOORS, OPEN
 from chat_app.reception import Reception
+from chat_app.services import Services
 from chat_app.ui import frame
 from chat_app.web import PAGES
-from tests.chat_app.page_material import calling, told
 from tests.chat_app.people_room import COOKIE, ROLES, Room, add_everybody, running
 from tests.fakes import ScriptedNim
 
@@ -57,14 +58,17 @@ def may(name: str | None, door: str) -> bool:
 # routes --------------------------------------------------------------------------------------------------------------
 
 
-def routes(app: FastAPI, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(method, path) of every route, those of mounted apps too."""
-    pending: list[tuple[str, BaseRoute]] = [(prefix, route) for route in app.routes]
+def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """(method, path) of every route, those of mounted apps and of included routers too."""
+    pending: list[tuple[str, BaseRoute]] = [("", route) for route in app.routes]
     while pending:
         before, route = pending.pop()
         path = before + getattr(route, "path", "")
-        below = getattr(getattr(route, "app", None), "routes", None) or getattr(route, "routes", None)
-        if below:
+        included = getattr(route, "original_router", None)  # FastAPI's way of including, since 0.165
+        below = getattr(getattr(route, "app", None), "routes", None)
+        if included is not None:
+            pending += [(path + route.include_context.prefix, each) for each in included.routes]  # type: ignore[attr-defined]
+        elif below:
             pending += [(path, each) for each in below]
         for method in getattr(route, "methods", None) or ():
             yield method, path
@@ -75,23 +79,50 @@ def filled(path: str) -> str:
     return "/".join("x" if "{" in part and "=" not in part else part.replace("{url_path:path}", "x") for part in path.split("/"))
 
 
-def test_every_route_behind_a_door_is_closed_to_whoever_lacks_its_role(room: Room, clients: Clients) -> None:
+def statuses(room: Room, asked: list[tuple[str | None, str, str]]) -> list[int]:
+    """How the app answers each (person, method, path): whole, but without a socket, since there are thousands."""
+    host = room.url.removeprefix("http://").encode()
+    cookies = {name: [(b"cookie", f"{COOKIE}={room.token(name)}".encode())] if name else [] for name in PEOPLE}
+
+    async def status(name: str | None, method: str, path: str) -> int:
+        headers = [(b"host", host), *cookies[name]]
+        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers, "root_path": ""}
+        heard: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        async def send(message: Any) -> None:
+            heard.append(message)
+
+        await asyncio.wait_for(room.app(scope | {"scheme": "http", "http_version": "1.1"}, receive, send), 20)
+        return int(heard[0]["status"])
+
+    async def all_of_them() -> list[int]:
+        return [await status(*one) for one in asked]
+
+    return asyncio.run(all_of_them())
+
+
+def test_every_route_behind_a_door_is_closed_to_whoever_lacks_its_role(room: Room) -> None:
+    found = {(method, filled(path).rstrip("/")) for method, path in routes(room.app)}
+    assert len(found) > 150 and {path for _, path in found} >= {"/sign-in", "/chat/config", "/people/gradio_api/queue/join"}
+    asked = [
+        (name, method, path)
+        for method, path in sorted(found)
+        for door in DOORS
+        if path.startswith(door)
+        for name in PEOPLE
+        if not may(name, door)
+    ]
+    wrong = [(one, got) for one, got in zip(asked, statuses(room, asked), strict=True) if got != (403 if one[0] else 401)]
+    assert len(asked) > 600 and wrong == []
+
+
+def test_every_other_route_is_open_by_name_or_asks_for_a_sign_in(room: Room) -> None:
     found = {(method, filled(path)) for method, path in routes(room.app)}
-    assert len(found) > 200 and {path for _, path in found} >= {"/sign-in", "/chat/config", "/people/gradio_api/queue/join"}
-    for method, path in sorted(found):
-        door = next((door for door in DOORS if path.startswith(door)), None)
-        if door is None or "heartbeat" in path:  # which answers for ever whom it lets in; tried below
-            continue
-        for name, client in clients.items():
-            if not may(name, door):
-                answer = client.request(method, path, json={} if method == "POST" else None)
-                assert answer.status_code == (403 if name else 401), (name, method, path)
-
-
-def test_every_other_route_is_open_by_name_or_asks_for_a_sign_in(room: Room, clients: Clients) -> None:
-    for method, path in sorted({(method, filled(path)) for method, path in routes(room.app)}):
-        if path not in OPEN and not path.startswith(tuple(DOORS)):
-            assert clients[None].request(method, path).status_code == 401, (method, path)
+    asked = [(None, *one) for one in sorted(found) if one[1] not in OPEN and not one[1].startswith(tuple(DOORS))]
+    assert ("GET", "/account") in [one[1:] for one in asked] and set(statuses(room, asked)) == {401}
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -131,12 +162,11 @@ def test_no_handler_is_reached_through_a_door_that_is_closed(room: Room, clients
     load = next(number for number, one in room.blocks(door).fns.items() if one.fn and "fill" in str(one.fn))
     opened = clients["all"].post(f"{door}/gradio_api/run/predict", json=event(load, f"open-{door}") | {"data": []})
     assert opened.status_code == 200, opened.text
-    for name, client in clients.items():
-        for number in () if may(name, door) else room.blocks(door).fns:
-            for tab in (f"mine-{door}", f"open-{door}"):
-                for way in ("queue/join", "run/predict", "cancel"):
-                    answer = client.post(f"{door}/gradio_api/{way}", json=event(number, tab))
-                    assert answer.status_code == (403 if name else 401), (name, number, way)
+    for name in (name for name in PEOPLE if not may(name, door)):
+        for number in room.blocks(door).fns:
+            for way, tab in (("run/predict", f"mine-{door}"), ("queue/join", f"open-{door}")):
+                answer = clients[name].post(f"{door}/gradio_api/{way}", json=event(number, tab))
+                assert answer.status_code == (403 if name else 401), (name, number, way)
 
 
 def test_nobody_enters_a_page_that_another_has_open(clients: Clients) -> None:
@@ -216,63 +246,87 @@ def test_every_handler_has_its_guard(room: Room, door: str) -> None:
 def test_a_handler_without_a_guard_would_be_found(room: Room) -> None:
     """Among them one of a hidden tab and one made at render time: Gradio keeps neither from anybody."""
     services = room.services
-    with gr.Blocks() as blocks:
-        box = gr.Textbox()
 
-        def good(text: str, request: gr.Request) -> str:
-            return guard.person(request, "developer").name
+    async def build() -> gr.Blocks:  # in a loop, where Gradio makes its locks
+        with gr.Blocks() as blocks:
+            box = gr.Textbox()
 
-        def no_request(text: str) -> str:
-            return services.registry.served().model
+            def good(text: str, request: gr.Request) -> str:
+                return guard.person(request, "developer").name
 
-        def no_guard(text: str, request: gr.Request) -> str:
-            return services.registry.served().model
+            def no_request(text: str) -> str:
+                return services.registry.served().model
 
-        async def wrong_role(text: str, request: gr.Request) -> str:
-            return guard.person(request, "end_user").name
+            def no_guard(text: str, request: gr.Request) -> str:
+                return services.registry.served().model
 
-        async def too_late(text: str, request: gr.Request) -> Any:
-            yield services.registry.served().model
-            guard.person(request, "developer")
+            async def wrong_role(text: str, request: gr.Request) -> str:
+                return guard.person(request, "end_user").name
 
-        box.submit(good, box, box)
-        box.submit(lambda: gr.Textbox(value=""), None, box)
-        for bad in (no_request, no_guard, wrong_role, too_late):
-            with gr.Tab("hidden", visible=False):
-                gr.Button().click(bad, box, box)
+            async def too_late(text: str, request: gr.Request) -> Any:
+                yield services.registry.served().model
+                guard.person(request, "developer")
 
-        @gr.render(inputs=box)
-        def rendered(text: str) -> None:
-            gr.Button().click(no_request, box, box)
+            box.submit(good, box, box)
+            box.submit(lambda: gr.Textbox(value=""), None, box)
+            for bad in (no_request, no_guard, wrong_role, too_late):
+                with gr.Tab("hidden", visible=False):
+                    gr.Button().click(bad, box, box)
 
-    found = [name.rpartition(".")[2] for name in unguarded(room, blocks, "/wheel")]
+            @gr.render(inputs=box)
+            def rendered(text: str) -> None:
+                gr.Button().click(no_request, box, box)
+
+        return blocks
+
+    found = [name.rpartition(".")[2] for name in unguarded(room, asyncio.run(build()), "/wheel")]
     assert found == ["no_guard", "no_request", "rendered", "too_late", "wrong_role"]
 
 
-def test_a_handler_made_at_render_time_is_behind_the_same_door(room: Room, clients: Clients) -> None:
-    """A reviewer's page builds its form in their session: others do not reach it with the session's number."""
-    told(
-        room.services.store,
-        "How warm is Oslo?",
-        calling(("get_weather", {"city": "Oslo"})),
-        {"role": "assistant", "content": "9"},
-    )
-    tab, client, page = "ritas-page", clients["rita"], room.page("/review")
-    before = set(room.blocks("/review").fns)
-    loads = [number for number, one in room.blocks("/review").fns.items() if any(kind == "load" for _, kind in one.targets)]
-    render = next(number for number, one in room.blocks("/review").fns.items() if one.renderable)
-    for number in (*loads, render):
-        inputs = len(room.blocks("/review").fns[number].inputs)
-        joined = client.post("/review/gradio_api/queue/join", json=event(number, tab) | {"data": ["calls"] * inputs})
-        assert joined.status_code == 200, joined.text
-        read = client.get("/review/gradio_api/queue/data", params={"session_hash": tab}).text
-        assert '"success":true' in read, read
-    made = {number: one for number, one in page.state_holder[tab].blocks_config.fns.items() if number not in before}
-    assert len(made) > 3
-    for name, other in clients.items():
-        for number in made if name != "rita" else ():
-            for way in ("queue/join", "run/predict"):
-                answer = other.post(f"/review/gradio_api/{way}", json=event(number, tab))
-                assert answer.status_code == (403 if name else 401), (name, number)
-    if "/review" in GUARDED:
-        assert unguarded(room, room.blocks("/review"), "/review", made) == []
+def rendering(services: Services) -> gr.Blocks:
+    """A developer's page that makes two handlers in the session of whoever opens it; one lacks the guard."""
+    with gr.Blocks() as blocks:
+        frame.header("Wheel")
+        box = gr.Textbox()
+
+        @gr.render()
+        def made(request: gr.Request) -> None:
+            guard.person(request, "developer")
+
+            def guarded(request: gr.Request) -> str:
+                return guard.person(request, "developer").name
+
+            def open_to_all(request: gr.Request) -> str:
+                return services.registry.served().model
+
+            gr.Button().click(guarded, None, box)
+            gr.Button().click(open_to_all, None, box)
+
+    return blocks
+
+
+def test_a_handler_made_at_render_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lives in the session that made it; the session's number opens it to nobody else, and its guard is looked for there."""
+    monkeypatch.setitem(PAGES, "/wheel", rendering)
+    with ScriptedNim() as nim, running(tmp_path / "home", nim) as room:
+        add_everybody(room.people)
+        blocks, tab = room.blocks("/wheel"), "the-developers-page"
+        render = next(number for number, one in blocks.fns.items() if one.renderable)
+        with room.client("dev") as dev:
+            way = "/wheel/gradio_api/queue"
+            assert dev.post(f"{way}/join", json=event(render, tab) | {"data": []}).status_code == 200
+            assert '"success":true' in dev.get(f"{way}/data", params={"session_hash": tab}).text
+            fns = room.page("/wheel").state_holder[tab].blocks_config.fns
+            made = {number: one for number, one in fns.items() if number not in blocks.fns}
+            assert [one.fn.__name__ for one in made.values()] == ["guarded", "open_to_all"]
+            assert dev.post(f"{way}/join", json=event(next(iter(made)), tab) | {"data": []}).status_code == 200
+        for name in (None, "una", "rita", "none"):
+            with room.client(name) as other:
+                for number in made:
+                    for call in ("queue/join", "run/predict"):
+                        answer = other.post(f"/wheel/gradio_api/{call}", json=event(number, tab) | {"data": []})
+                        assert answer.status_code == (403 if name else 401), (name, number, call)
+        with room.client("all") as second:
+            answer = second.post("/wheel/gradio_api/run/predict", json=event(next(iter(made)), tab) | {"data": []})
+            assert answer.status_code == 403, "another developer has a page of their own"
+        assert [name.rpartition(".")[2] for name in unguarded(room, blocks, "/wheel", made)] == ["open_to_all"]
