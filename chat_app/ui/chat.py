@@ -142,7 +142,7 @@ def _talk(services: Services) -> tuple[Talk, Why]:
         placeholder=STATIC("placeholder"),
         examples=[{"text": tool.examples[0]} for tool in list(services.tools.values())[:SHOWN_EXAMPLES]],
     )
-    waiting = gr.HTML(elem_id="waiting", padding=False, html_template='<p role="status" class="muted">${value}</p>')
+    waiting = gr.HTML(elem_id="waiting", padding=False, html_template='<p class="muted">${value}</p>')
     with gr.Group(visible=False, elem_id="confirm") as confirm:
         confirm_text = gr.HTML()
         with gr.Row():
@@ -218,7 +218,7 @@ def _wire_sidebar(page: ChatPage, sidebar: Sidebar, talk: Talk, conversation: An
     sidebar.new.click(None, None, None, js=AWAY_ON_PHONES)
     sidebar.history.input(page.open, [sidebar.history, search], outputs, **QUICK)
     sidebar.history.input(None, None, None, js=AWAY_ON_PHONES)
-    search.input(handlers.search, [search, conversation], sidebar.history, **QUICK)
+    search.input(handlers.search, [search, conversation], sidebar.history, trigger_mode="always_last", **QUICK)
     sidebar.rename.click(handlers.ask_title, conversation, [sidebar.renaming, sidebar.title, sidebar.deleting], **QUICK)
     for save in (sidebar.save.click, sidebar.title.submit):
         save(handlers.rename, [conversation, sidebar.title, search], [sidebar.renaming, sidebar.history], **PRIVATE)

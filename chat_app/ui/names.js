@@ -11,6 +11,8 @@ const name = () => {
       unnamed.setAttribute("aria-label", name);
     }
   }
+  // what is waited for is read out as it changes: the region must stand before its text does
+  document.querySelector("#waiting:not([role])")?.setAttribute("role", "status");
   if (document.documentElement.lang !== "es") return;
   for (const attribute of ["aria-label", "title"]) {
     for (const named of document.querySelectorAll(`main [${attribute}], .sidebar [${attribute}]`)) {

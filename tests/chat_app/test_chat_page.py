@@ -176,7 +176,7 @@ def test_a_question_is_asked_again_changed_and_taken_back(chat: Page, nim: Scrip
     chat.locator("#edit").click()
     box = chat.locator("#box textarea")
     expect(box).to_have_value("Two & two?")
-    expect(chat.get_by_role("status").first).to_contain_text("You are changing your last question.")
+    expect(chat.locator("#waiting[role=status]")).to_contain_text("You are changing your last question.")
     box.fill("Three & six?")
     box.press("Enter")
     expect(chat.locator("#chatbot")).to_contain_text("Nine.")
