@@ -187,7 +187,7 @@ def test_a_turn_that_another_reviewer_takes_keeps_the_draft(app: WebApp, open_pa
 
 @pytest.mark.slow
 def test_twenty_corrections_by_keyboard_alone(app: WebApp, open_page: Open, store: Store, desk: ReviewDesk) -> None:
-    """What the reviewer waits for the app: after choosing a tool until its fields are there, after approving until the next turn."""
+    """What the reviewer waits for: from choosing a tool until its fields are there, from approving until the next turn is."""
     turns = [told(store, f"How far are {n} steps?", calling(SUM), saying("36"), thumb="down") for n in range(20)]
     page = open_page(f"{app.url}/review/")
     expect(page.locator("#tool-0 input")).to_have_value("calculate")
