@@ -94,9 +94,10 @@ def announce(supervisor: Supervisor, address: str) -> None:
 
 
 def warm(services: Services) -> None:
-    """Load what the first question would otherwise wait for: cities, units and rates; the rails' engine."""
+    """Load what the first question would otherwise wait for: cities, units and rates; the rails' engine. Fill the queue."""
     warm_up()
     services.rails.warm()
+    services.desk.waiting()
 
 
 def serve(settings: Settings, stack: ExitStack) -> None:
@@ -123,11 +124,15 @@ def serve(settings: Settings, stack: ExitStack) -> None:
     intake.start()
     stack.callback(intake.stop)
 
+    from chat_app.second_look import SecondLook
     from chat_app.services import Services  # Gradio and the rails take seconds to import: the platform loads meanwhile
     from chat_app.web import create_app
 
     services = Services.build(settings, store, wheel)
     threading.Thread(target=warm, args=(services,), daemon=True).start()
+    second_look = SecondLook(services)
+    second_look.start()
+    stack.callback(second_look.stop)
 
     def status() -> dict[str, Any]:
         ready = supervisor is None or supervisor.ready()

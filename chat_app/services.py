@@ -14,6 +14,7 @@ from flywheel.ledger import Ledger
 from flywheel.policy import read_policy
 from flywheel.promote import Registry
 from flywheel.review import ReviewDesk
+from flywheel.review.second_looks import SecondLooks
 from flywheel.store import Store
 from tools import TOOLS
 from tools.tool import Tool
@@ -33,6 +34,7 @@ class Services:
     registry: Registry
     records: RunRecords
     desk: ReviewDesk
+    second_looks: SecondLooks
     wheel: Wheel
     rails: Rails
     model: ChatModel
@@ -43,6 +45,7 @@ class Services:
         """Connect the parts; `settings` must name the NIM already."""
         assert settings.flywheel.nim_url is not None
         ledger, registry = Ledger(store.database), Registry(store.database)
+        policy = read_policy(settings.home).review
         return cls(
             settings=settings,
             store=store,
@@ -50,7 +53,8 @@ class Services:
             ledger=ledger,
             registry=registry,
             records=RunRecords(store.database),
-            desk=ReviewDesk(store, ledger, read_policy(settings.home).review),
+            desk=ReviewDesk(store, ledger, policy),
+            second_looks=SecondLooks(store, registry, policy),
             wheel=wheel,
             rails=Rails(content_safety_url=settings.content_safety_url),
             model=ChatModel(settings.flywheel.nim_url, settings.flywheel.api_key, registry),

@@ -15,7 +15,7 @@ import gradio as gr
 from chat_app import guard
 from chat_app.services import Services
 from chat_app.turn import tool_context
-from chat_app.ui import messages, review_difference, review_view
+from chat_app.ui import messages, review_difference, review_view, toasts
 from chat_app.ui.forms import safe
 from chat_app.ui.review_draft import CALLS, RIGHT, TEXT, Draft, first_reply
 from flywheel.errors import Conflict, FlywheelError, InputError
@@ -323,7 +323,7 @@ class ReviewPage:
         """Leave it to somebody else."""
         name = guard.person(request, "reviewer").name
         if opened is not None:
-            self.desk.skip(opened.turn_id, name)
+            toasts.refused(lambda: self.desk.skip(opened.turn_id, name))
         return self._open(name, self._next(name, chosen_by, opened.turn_id if opened else None), chosen_by)
 
     def undo(self, chosen_by: Filter, request: gr.Request) -> Shown:

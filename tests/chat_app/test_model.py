@@ -120,6 +120,29 @@ def test_arguments_become_an_object_or_stay_raw(nim: ScriptedNim, registry: Regi
     assert reply.finish_reason == "tool_calls"
 
 
+def test_how_sure_the_model_is_comes_with_the_reply(nim: ScriptedNim, registry: Registry) -> None:
+    nim.enqueue(NimReply(calls=(("add", "{}"),), chances=((-0.1, -2.1), (-0.3, -0.4))), "no chances told")
+    _, reply = gather(nim.url, registry)
+    assert reply.confidence is not None and reply.confidence.tokens == 2
+    assert (round(reply.confidence.mean_logprob, 6), round(reply.confidence.margin, 6)) == (-0.2, 0.1)
+    assert gather(nim.url, registry)[1].confidence is None
+    assert [(sent["logprobs"], sent["top_logprobs"]) for sent in nim.requests] == [(True, 2)] * 2
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_tells_no_probabilities_is_asked_without(nim: ScriptedNim, registry: Registry, status: int) -> None:
+    nim.answer_with(lambda body: NimReply(status=status, body="{}") if "logprobs" in body else NimReply("Hello."))
+
+    async def ask_twice() -> list[Any]:
+        model = ChatModel(nim.url, "", registry)
+        replies = [[piece async for piece in model.stream(ASK, TOOLS, model="base")][-1] for _ in range(2)]
+        await model.aclose()
+        return replies
+
+    assert [(reply.content, reply.confidence) for reply in asyncio.run(ask_twice())] == [("Hello.", None)] * 2
+    assert ["logprobs" in sent for sent in nim.requests] == [True, False, False]
+
+
 def test_several_calls_keep_their_order(nim: ScriptedNim, registry: Registry) -> None:
     nim.enqueue(NimReply(calls=(("add", '{"a":1}'), ("sub", '{"a":2}'))))
     _, reply = gather(nim.url, registry)

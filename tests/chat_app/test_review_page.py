@@ -187,7 +187,7 @@ def test_a_turn_that_another_reviewer_takes_keeps_the_draft(app: WebApp, open_pa
 
 @pytest.mark.slow
 def test_twenty_corrections_by_keyboard_alone(app: WebApp, open_page: Open, store: Store, desk: ReviewDesk) -> None:
-    """What the reviewer waits for: after choosing a tool until its fields are there, after approving until the next turn."""
+    """What the reviewer waits for: from choosing a tool until its fields are there, from approving until the next turn is."""
     turns = [told(store, f"How far are {n} steps?", calling(SUM), saying("36"), thumb="down") for n in range(20)]
     page = open_page(f"{app.url}/review/")
     expect(page.locator("#tool-0 input")).to_have_value("calculate")
@@ -209,9 +209,8 @@ def test_twenty_corrections_by_keyboard_alone(app: WebApp, open_page: Open, stor
         page.locator("#turn" if n else "#about").get_by_text(awaited).wait_for()
         waited.append(seconds + time.perf_counter() - began)
     mean = sum(waited) / len(waited)
-    print(
-        f"20 corrections by keyboard: {mean:.2f} s waiting each (median {sorted(waited)[10]:.2f} s, longest {max(waited):.2f} s)"
-    )
+    middle, longest = sorted(waited)[10], max(waited)
+    print(f"20 corrections by keyboard: {mean:.2f} s of waiting each (median {middle:.2f} s, longest {longest:.2f} s)")
     assert learned(store, turns[4]) == [("convert_units", {"value": 5, "from_unit": "km", "to_unit": "miles"})]
     keys.press("u")
     expect(page.locator("#said")).to_contain_text("Taken back")

@@ -72,6 +72,13 @@ def test_a_call_and_its_answer(room: Room) -> None:
     assert room.nim.requests[1]["messages"][-1]["content"] == '{"sum":3}'
 
 
+def test_how_sure_the_model_was_of_its_first_decision_is_kept(room: Room) -> None:
+    sure, unsure = ((-0.1, -5.0),), ((-3.0, -2.0),)
+    turn = finished(ask(room, "what is 1 + 2?", NimReply(calls=(ADD,), chances=sure), NimReply("The sum is 3.", chances=unsure)))
+    kept = room.store.database.query("SELECT * FROM confidences")
+    assert kept == [{"turn_id": turn.id, "model": "base", "mean_logprob": -0.1, "margin": 4.9, "tokens": 1}]
+
+
 def test_two_calls_at_once_and_a_chain(room: Room) -> None:
     events = ask(room, "sums", calls(ADD, ("add", '{"a": 3, "b": 4}')), calls(("add", '{"a": 3, "b": 7}')), "It is 10.")
     turn = finished(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from feedback import calling, finished_turn, saying
 
+from flywheel.__main__ import main
 from flywheel.database import Database, now
 from flywheel.errors import Conflict
 from flywheel.ledger import Ledger
@@ -22,6 +25,7 @@ from flywheel.review.confidence import FEWEST, Confidence, Confidences, TokenCha
 from flywheel.review.policy import Policy
 from flywheel.review.similar import alike, carries_over
 from flywheel.review.verdicts import Decided
+from flywheel.settings import Settings
 from flywheel.store import Store
 
 OSLO = calling(("get_weather", {"city": "Oslo"}))
@@ -296,6 +300,15 @@ def test_kappa_and_f1_by_hand() -> None:
     assert calls_f1([(said("right"), said("right"))]) is None
     one, other = ("f", {"a": 1, "b": [2]}), ("f", {"a": 1, "b": [3]})
     assert calls_f1([(said("right", one), said("right", other))]) == 2 * 2 / 6
+
+
+def test_the_numbers_on_the_command_line(settings: Settings) -> None:
+    with closing(Store(settings.store_path)) as store:
+        blamed(store)
+    said = CliRunner().invoke(main, ["review", "stats", "--json"])
+    assert said.exit_code == 0 and json.loads(said.stdout)["waiting"] == 1
+    told = CliRunner().invoke(main, ["review", "stats"]).stdout
+    assert "Only one reviewer is known" in told and "0 decisions; 1 turns wait." in told
 
 
 # similar turns -------------------------------------------------------------------------------------------------------
