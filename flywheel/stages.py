@@ -87,6 +87,7 @@ class Stages:
     async def curate(self, run_id: str) -> None:
         """Make the dataset and record which example went where; a dataset that was recorded is final."""
         self._begin(run_id, "curate")
+        read_policy(self._settings.home)  # a fault in the file is told before anything is trained
         if self._ledger.dataset(run_id) is None:
             await asyncio.to_thread(self._intake.once)  # what was said elsewhere counts, too
             await asyncio.to_thread(self._make_dataset, run_id)

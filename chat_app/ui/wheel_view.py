@@ -132,7 +132,7 @@ def verdict(run: Run | None) -> str:
 
 
 def _numbers(numbers: dict[str, Any]) -> str:
-    """A folded table: both models on the same rows, and what an answer takes; "" for a verdict without such numbers."""
+    """A folded table: current → candidate on the same rows, and what an answer takes; "" for a verdict without such numbers."""
     refusals = numbers.get("refusals") or {}
     compared = {
         "Whole calls": numbers.get("holdout"),
@@ -147,16 +147,16 @@ def _numbers(numbers: dict[str, Any]) -> str:
     for what, words in (("tokens", "Tokens an answer (mean)"), ("seconds", "Seconds an answer (median)")):
         values = [(costs.get(who) or {}).get(what) for who in ("current", "candidate")]
         if None not in values:
-            rows.append([words, "", *(f"{value:g}" for value in values), "", ""])
-    heads = ["compared", "rows", "current", "candidate", "won / lost", "difference, 95 %"]
+            rows.append([words, "", " → ".join(f"{value:g}" for value in values), "", ""])
+    heads = ["compared", "rows", "right", "won / lost", "points (95 %)"]
     return f"<details><summary>The numbers</summary>{table(heads, rows, '')}</details>" if rows else ""
 
 
 def _pair(pairs: dict[str, Any]) -> list[str]:
-    counts = [str(pairs[name]) for name in ("rows", "current", "candidate")]
     interval = pairs.get("interval")
     span = f" ({interval[0]:+.1f} to {interval[1]:+.1f})" if interval else ""
-    return [*counts, f"{pairs['won']} / {pairs['lost']}", f"{pairs['points']:+.1f} points{span}"]
+    right, changed = f"{pairs['current']} → {pairs['candidate']}", f"{pairs['won']} / {pairs['lost']}"
+    return [str(pairs["rows"]), right, changed, f"{pairs['points']:+.1f}{span}"]
 
 
 def serving(served: Served, canary: Canary | None, seen: Seen | None) -> str:

@@ -14,8 +14,11 @@ from chat_app.events import Blocked, Event, TextDelta, ToolReturned
 from chat_app.progress import REPEATED, TOO_MANY, WITHHELD
 from chat_app.rails import Rails
 from chat_app.turn import CONTEXT_TURNS, context_for, plain_answer, run_turn
+from flywheel.canary import Policy as CanaryPolicy
 from flywheel.conversations import Conversations
+from flywheel.database import now
 from flywheel.errors import InputError
+from flywheel.promote import Model
 from flywheel.store import ToolCall
 from tests.chat_app.turn_room import (
     ADD,
@@ -40,6 +43,19 @@ def rails() -> Rails:
 def room(tmp_path: Path, rails: Rails) -> Iterator[Room]:
     with furnished(tmp_path, rails) as room:
         yield room
+
+
+def test_while_a_candidate_is_on_trial_each_conversation_keeps_its_model_also_over_a_restart(room: Room) -> None:
+    room.registry.add(Model("new", "base", None, "candidate", now()))
+    room.registry.begin_canary("new", "run-1", CanaryPolicy(share=0.5))
+    threads = [room.store.create_conversation("ann") for _ in range(5)]
+    first = [finished(ask(room, "hello", "Hi.", conversation=thread)).model for thread in threads]
+    room.reopen()
+    second = [finished(ask(room, "again", "Hi.", conversation=thread)).model for thread in threads]
+    assert first == second == [room.registry.serving(thread.id) for thread in threads]
+    assert [request["model"] for request in room.nim.requests] == first + second
+    room.registry.roll_back(person="dev", reason="odd")
+    assert finished(ask(room, "and now", "Hi.", conversation=threads[0])).model == "base"
 
 
 def test_words_only(room: Room) -> None:

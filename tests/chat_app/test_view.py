@@ -284,8 +284,8 @@ def test_the_verdict_shows_both_models_on_the_same_rows() -> None:
         "cost": {"current": {"tokens": 12.5, "seconds": None}, "candidate": {"tokens": 14.0, "seconds": 0.2}},
     }  # fmt: skip
     text = Reader(wheel_view.verdict(run(verdict={"verdict": "pass", "reasons": [], "numbers": numbers}))).text
-    assert "Whole calls40203012 / 2+25.0 points (+10.0 to +40.0)" in text
-    assert "none called40" in text and "Tokens" in text and "14" in text
+    assert "Whole calls4020 → 3012 / 2+25.0 (+10.0 to +40.0)" in text
+    assert "none called40" in text and "12.5 → 14" in text
     assert "Attacks" not in text and "Seconds" not in text
 
 

@@ -18,6 +18,7 @@ from flywheel.errors import InputError
 from flywheel.ledger import Ledger
 from flywheel.local.base_model import SHIPPED_PATH
 from flywheel.local.chat_format import ChatFormat
+from flywheel.local.hyperparameters import Hyperparameters, warnings_about
 from flywheel.local.preferences import read_preference
 from flywheel.nemo import Nemo
 from flywheel.preferences import NO_WRONG_ANSWER, preference, with_preferences
@@ -121,4 +122,6 @@ def test_a_dpo_run_pairs_what_the_model_said_and_an_erasure_finds_it(settings: S
 def test_the_job_is_asked_for_in_the_customizers_words(base: str) -> None:
     asked = preference_recipe_for(base).hyperparameters()
     assert (asked["training_type"], asked["finetuning_type"]) == ("dpo", "lora") and asked["lora"]["adapter_dim"] >= 16
+    checked = Hyperparameters.model_validate(asked)
+    assert warnings_about(checked) == [] and checked.dpo and 0 < checked.dpo.ref_policy_kl_penalty <= 0.1
     assert asked["dpo"].keys() <= {"ref_policy_kl_penalty", "preference_loss_weight", "sft_loss_weight", "sft_average_log_probs"}

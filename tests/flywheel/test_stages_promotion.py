@@ -11,6 +11,7 @@ import pytest
 
 from flywheel.audit import Audit
 from flywheel.database import now
+from flywheel.errors import InputError
 from flywheel.history import Run, RunRecords
 from flywheel.nemo import Nemo
 from flywheel.promote import Model, Registry
@@ -83,7 +84,7 @@ def test_the_gate_judges_by_the_file_and_overruling_it_takes_a_reason_and_is_log
     run, registry = ended(settings, store, "[gate]\nalpha = 0.0001\n"), Registry(store.database)
     assert run.verdict and (run.verdict["verdict"], run.verdict["numbers"]["policy"]["alpha"]) == ("inconclusive", 0.0001)
     assert run.outcome == "waiting"
-    with pytest.raises(Exception, match="'new' is judged 'inconclusive' by the gate: give a reason"):
+    with pytest.raises(InputError, match="'new' is judged 'inconclusive' by the gate: give a reason"):
         registry.promote("new", person="dev", reason="  ")
     assert registry.promote("new", person="dev", reason="ten of ten")
     registry.roll_back(person="dev", reason="odd")
@@ -94,3 +95,12 @@ def test_the_gate_judges_by_the_file_and_overruling_it_takes_a_reason_and_is_log
         ("dev", "roll back model", "base", {"instead_of": "new"}),
         ("dev", "promote model", "new", {"overridden": "judged 'inconclusive' by the gate"}),
     ]
+
+
+def test_a_fault_in_the_policy_file_is_told_before_anything_is_trained(settings: Settings, store: Store) -> None:
+    (settings.home / "policy.toml").write_text("[gate]\nalpha = 2.0\n")
+    nowhere = "http://127.0.0.1:9"
+    nemo = Nemo(settings.with_urls(nowhere, nowhere, nowhere))
+    with pytest.raises(InputError, match=r"policy.toml: alpha is 2.0; give a chance .* \(in \[gate\]\)"):
+        asyncio.run(Stages(settings, store, nemo).curate("run-1"))
+    nemo.close()
