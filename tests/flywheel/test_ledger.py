@@ -147,7 +147,8 @@ def test_identifiers_are_masked_on_write_and_counted(book: Book) -> None:
     book.approve(turn, row("write to cy@acme.org", calling(("get_weather", {"city": "cy@acme.org"}))))
     questions = {one.row.question: one.masked for one in book.ledger.examples()}
     assert questions == {
-        "mail person1@example.com": {"email": 1}, "ring +1 202-555-0101": {"phone": 1}, "write to person1@example.com": {"email": 1},
+        "mail person1@example.com": {"email": 1}, "ring +1 202-555-0101": {"phone": 1},
+        "write to person1@example.com": {"email": 1},
     }  # fmt: skip
     assert book.store.turn(turn.id).question == "write to cy@acme.org"  # their own chat stays as they wrote it
     strict = tool("get_weather", city="string")
