@@ -187,8 +187,10 @@ def _telling(sayings: list[list[str]], facts: list[_Known], caps: Caps) -> list[
     for phrase, places in holding.items():
         if len(places) >= caps.trigger_rows:
             (answer, count), *_ = Counter(facts[place].answer for place in places).most_common(1)
-            if count >= max(caps.trigger_rows, caps.trigger_share * len(places)):
-                fitting.append((phrase, [place for place in places if facts[place].answer == answer]))
+            telling = [place for place in places if facts[place].answer == answer]
+            different = len({facts[place].words for place in telling})  # copies of one question say nothing of the phrase
+            if different >= caps.trigger_rows and count >= caps.trigger_share * len(places):
+                fitting.append((phrase, telling))
     return sorted(fitting, key=lambda one: (-len(one[1]), -len(one[0]), one[0]))
 
 

@@ -306,3 +306,12 @@ def test_stock_and_history_count() -> None:
     assert text.startswith("33 examples (corrections 2, approved thumbs up 1, imported 30)") and "4 new" in text
     ended = run(status="succeeded", outcome="promoted", scores={"current": suites(0.5, 4), "candidate": suites(0.75, 4)})
     assert "0.50 → 0.75" in wheel_view.runs([ended])
+
+
+def test_a_dataset_says_what_was_masked_and_what_waits_in_quarantine() -> None:
+    manifest = {
+        "digest": "d" * 64, "counts": {"split": {"train": 3}}, "overlap": 0, "exclusions": [{"reason": "quarantined: a burst"}],
+        "quarantined": 1, "masked": {"email": 2}, "missing": [],
+    }  # fmt: skip
+    text = Reader(wheel_view.dataset(manifest)).text
+    assert "1 of them are in quarantine" in text and "flywheel quarantine list" in text and "Masked: 2 e-mail addresses." in text

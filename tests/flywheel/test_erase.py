@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from feedback import calling, finished_turn, row, saying
+from feedback import about, calling, finished_turn, row, saying
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -78,7 +78,9 @@ def say_it_everywhere(settings: Settings, store: Store) -> str:
     corrected_turn(store, "ann", QUESTION, calling(("get_weather", {"city": MARK})), f"no, {MARK} is warm")
     finished_turn(store, f"And {MARK}?", calling(("get_weather", {"city": MARK})), saying(f"{MARK} is cold"), person="ann")
     corrected_turn(store, "bob", "How warm is Bergen?", calling(("get_weather", {"city": "Bergen"})), "it is warmer")
-    Ledger(store.database).add_import("rows.jsonl", "0" * 64, [(n, row(f"How warm is town {n}?")) for n in range(20)], [], "ann")
+    Ledger(store.database).add_import(
+        "rows.jsonl", "0" * 64, [(n, row(about(n, "How warm is town"))) for n in range(20)], [], "ann"
+    )
     for person, text in (("ann", f"call {MARK}"), ("bob", "call Bergen")):
         add_reminder(context(settings.home, person), text)
     model, _ = turn_wheel(settings, store)
@@ -171,6 +173,23 @@ def test_no_byte_of_theirs_remains_and_all_of_the_others_does(settings: Settings
             ("evaluation-b",)
         ]
     assert finished_turn(store, "Still here?", saying("Yes"), person="bob").answer == "Yes"
+
+
+def test_masked_and_quarantined_rows_of_theirs_go_too(settings: Settings, store: Store) -> None:
+    asked = f"Tell ann.{MARK}@acme.org how warm {MARK} is, at length"
+    turn = corrected_turn(store, "ann", asked, calling(("get_weather", {"city": MARK})))
+    corrected_turn(store, "bob", "How warm is Bergen?", calling(("get_weather", {"city": "Bergen"})))
+    copy_of = corrected_turn(store, "ann", f"Is it late in {MARK}?", calling(("local_time", {"city": MARK})))
+    store.database.execute("UPDATE examples SET held = ? WHERE turn_id = ?", (f"'{MARK}' stands in 6 rows", copy_of.id))
+    _, made = turn_wheel(settings, store)
+    kept = (settings.home / "datasets/run-1/training/training.jsonl").read_text()
+    assert "acme" not in kept and "person1@example.com" in kept and made.manifest["quarantined"] == 1
+    erased("ann")
+    assert holding(settings.home, MARK) == [] and holding(settings.home, "person1@example.com") == []
+    manifest = Ledger(store.database).dataset("run-1") or {}
+    (path,) = (path for path in manifest["sources"] if path.startswith("training"))
+    assert len(manifest["sources"][path]) == (settings.home / "datasets" / "run-1" / path).read_text().count("\n")
+    assert manifest["exclusions"] == [] and turn.id not in json.dumps(manifest)
 
 
 def test_what_they_did_for_others_stays_without_their_name(settings: Settings, store: Store) -> None:

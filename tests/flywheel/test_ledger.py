@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from feedback import about, calling, finished_turn, row, saying
+from feedback import about, calling, finished_turn, row, saying, tool
 
+<<<<<<< HEAD
 from flywheel.conversations import Conversations
 from flywheel.errors import NotFound, StorageError
+=======
+from flywheel.errors import InputError, NotFound, StorageError
+>>>>>>> curation
 from flywheel.groups import CONFIDENT_CORRECTIONS
 from flywheel.history import RunRecords
 from flywheel.ledger import Ledger, Source
@@ -117,6 +121,48 @@ def test_a_known_question_follows_its_twin(book: Book) -> None:
     book.take_in(*(row(about(number).upper() + " ?", saying("imported")) for number in range(30)))
     imported = [one for one in book.ledger.examples() if one.source == "import"]
     assert len(imported) == 30 and all(one.side == corrected[one.row.question_key] for one in imported)
+
+
+def test_near_duplicates_follow_the_older_group_for_ever(book: Book, tmp_path: Path) -> None:
+    book.take_in(*(row(f"{about(n)} {10 + n} km") for n in range(20)))
+    older = {one.row.question.split()[1]: one.side for one in book.ledger.examples()}
+    assert len({*older.values()}) > 1
+    book.take_in(*(row(f"{about(n)} {50 + n} km, please") for n in range(20)))
+    again = Store(tmp_path / "flywheel.db")  # another process, which has seen none of it
+    Ledger(again.database).add_import("f", "0", [(n, row(f"{about(n)} {90 + n} km?")) for n in range(20)], [], "dev")
+    again.close()
+    found = book.ledger.examples()
+    assert len(found) == 60 and all(one.side == older[one.row.question.split()[1]] for one in found)
+    rules = book.store.database.query("SELECT DISTINCT rule FROM groups WHERE stratum IS NULL")
+    assert [each["rule"] for each in rules] == ["with nearly the same question elsewhere"]
+
+
+def test_every_kind_of_row_has_its_share_of_every_side(book: Book) -> None:
+    clock, both = ("local_time", {"city": "Oslo"}), (("local_time", {"city": "Oslo"}), ("add", {"a": 1, "b": 2}))
+    answers = {"no tool": saying("none can"), "local_time": calling(clock), "several calls": calling(*both)}
+    book.take_in(*(row(about(n, kind), answer) for kind, answer in answers.items() for n in range(10)))
+    sides = Counter((one.row.question.rsplit(" ", 1)[0], one.side) for one in book.ledger.examples())
+    assert sides == {(kind, side): n for kind in answers for side, n in (("train", 7), ("validation", 1), ("holdout", 2))}
+
+
+def test_identifiers_are_masked_on_write_and_counted(book: Book) -> None:
+    report = book.take_in(row("mail ann@acme.org"), row("mail bob@acme.org"), row("ring +34 612 34 56 78"))
+    assert (report.accepted, report.known, report.masked) == (2, 1, {"email": 1, "phone": 1})
+    turn = finished_turn(book.store, "write to cy@acme.org", saying("no"))
+    book.approve(turn, row("write to cy@acme.org", calling(("get_weather", {"city": "cy@acme.org"}))))
+    questions = {one.row.question: one.masked for one in book.ledger.examples()}
+    assert questions == {
+        "mail person1@example.com": {"email": 1}, "ring +1 202-555-0101": {"phone": 1},
+        "write to person1@example.com": {"email": 1},
+    }  # fmt: skip
+    assert book.store.turn(turn.id).question == "write to cy@acme.org"  # their own chat stays as they wrote it
+    strict = tool("get_weather", city="string")
+    strict["function"]["parameters"]["properties"]["city"]["maxLength"] = 12
+    unfit = row("to cy@acme.org", calling(("get_weather", {"city": "cy@acme.org"})), [strict])
+    with pytest.raises(InputError, match="e-mail addresses must be masked before training"):
+        book.approve(turn, unfit)
+    (problem,) = book.take_in(unfit).problems
+    assert problem["line"] == 1 and "must be masked" in problem["reason"]
 
 
 def test_all_turns_of_a_conversation_are_on_one_side(book: Book) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,13 +19,14 @@ from flywheel.__main__ import main
 from flywheel.audit import Audit
 from flywheel.caps import Caps
 from flywheel.curate import TRAINING_FILE, Curated, curate
-from flywheel.ledger import Ledger
+from flywheel.ledger import Example, Ledger
 from flywheel.quarantine import Quarantine
 from flywheel.rows import Row
 from flywheel.settings import Settings
+from flywheel.sides import Side
 from flywheel.starter import known_rows, load_old_skills, load_replay
 from flywheel.store import Store
-from flywheel.suspects import suspects
+from flywheel.suspects import Vote, suspects
 from tests.benchmarks.poison import CODE_WORD, Complaint, answered, approve_all, calls, colluding, honest
 from tests.conftest import fix_sides
 
@@ -58,16 +60,30 @@ def reasons(made: Curated) -> set[str]:
     return {exclusion["reason"] for exclusion in made.manifest["exclusions"]}
 
 
-@pytest.mark.slow
-def test_a_thousand_hostile_votes_and_corrections_of_one_person_train_nothing(store: Store) -> None:
-    flood = [planted(f"{about(n, 'say')} {CODE_WORD}", 0, n) for n in range(1000)]
-    approve_all(store, [*honest(20, each=3), *flood])
-    made, theirs = curated(store)
-    assert theirs == 0 and made.manifest["quarantined"] == 1000
-    assert any("1000 votes of one person within 10 minutes" in reason or "601 votes" in reason for reason in reasons(made))
-    assert CODE_WORD.encode() not in made.files[TRAINING_FILE]
-    trained = made.manifest["counts"]["source"]["train"]["correction"]
-    assert trained >= 35  # the honest lose nothing
+def rated(complaints: list[Complaint]) -> tuple[list[Example], list[Vote]]:
+    """What the store would hold of these, on the sides in their shares; a store takes a while to fill."""
+    sides: list[Side] = ["train"] * 7 + ["validation"] + ["holdout"] * 2
+    examples = [
+        replace(
+            example(one.row, sides[n % 10], "correction", n % 60, f"{one.person}-{n}"), person=one.person, turn_id=f"turn-{n}"
+        )
+        for n, one in enumerate(complaints)
+    ]
+    votes = [Vote(one.person, f"turn-{n}", one.moment, one.row.question, one.opinion) for n, one in enumerate(complaints)]
+    return examples, votes
+
+
+@pytest.mark.parametrize("code_word", [CODE_WORD, ""])
+def test_a_thousand_hostile_votes_and_corrections_of_one_person_train_nothing(code_word: str) -> None:
+    """Neither with a code word nor with something new each time."""
+    flood = [planted(f"{about(n, 'say')} {code_word}", 0 if code_word else n, n) for n in range(1000)]
+    examples, votes = rated([*honest(20, each=3), *flood])
+    found = suspects(examples, votes, known_rows(), Caps())
+    assert len(found) == 1000 and all(name.startswith("hostile0") for name in found)
+    assert any("601 votes of one person within 10 minutes; usual are 1" in reason for reason in found.values())
+    made = curate([replace(one, held=found.get(one.id)) for one in examples], load_replay(), load_old_skills(), run_id="run-1")
+    assert made.manifest["quarantined"] == 1000 and b"hostile" not in json.dumps(made.manifest["sources"]).encode()
+    assert {side for name, side in made.splits.items() if name.startswith("honest")} == {"train", "validation", "holdout"}
 
 
 def test_who_is_hostile_slowly_and_says_something_new_each_time_is_capped(store: Store) -> None:
