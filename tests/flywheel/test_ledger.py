@@ -10,12 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 from feedback import about, calling, finished_turn, row, saying, tool
 
-<<<<<<< HEAD
 from flywheel.conversations import Conversations
-from flywheel.errors import NotFound, StorageError
-=======
 from flywheel.errors import InputError, NotFound, StorageError
->>>>>>> curation
 from flywheel.groups import CONFIDENT_CORRECTIONS
 from flywheel.history import RunRecords
 from flywheel.ledger import Ledger, Source
