@@ -173,7 +173,7 @@ CREATE TABLE schedule (
 
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind TEXT NOT NULL,      -- ended, or the kind of a promotion
+    kind TEXT NOT NULL,      -- ended, rejected, or the kind of a promotion
     run_id TEXT, model TEXT, created_at TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, due_at TEXT NOT NULL,
     settled_at TEXT          -- when it was delivered, given up, or had nowhere to go
@@ -185,6 +185,10 @@ WHEN old.status IN ('queued', 'running') AND new.status NOT IN ('queued', 'runni
 BEGIN INSERT INTO events (kind, run_id, model, created_at, due_at) VALUES ('ended', new.id, new.candidate, MOMENT, MOMENT); END;
 CREATE TRIGGER model_moved AFTER INSERT ON promotions WHEN new.kind <> 'first'
 BEGIN INSERT INTO events (kind, run_id, model, created_at, due_at) VALUES (new.kind, new.run_id, new.model, MOMENT, MOMENT); END;
+CREATE TRIGGER model_set_aside AFTER UPDATE OF outcome ON runs
+WHEN new.outcome = 'rejected' AND old.outcome IS NOT 'rejected'
+BEGIN
+INSERT INTO events (kind, run_id, model, created_at, due_at) VALUES ('rejected', new.id, new.candidate, MOMENT, MOMENT); END;
 """.replace("MOMENT", "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')")
 
 

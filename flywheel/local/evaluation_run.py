@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,7 @@ class Sample:
     """One evaluated row: its place in its task's data, the answer's message and what it scored.
 
     error says why there is no answer; such a row scores 0 everywhere. A score that a judge did not give is NaN. texts are what
-    bleu compared, by metric. tokens: of the question and its answer, where the model counts them.
+    bleu compared, by metric. usage: the answer's token counts as the server told them; seconds: how long it took to come.
     """
 
     index: int
@@ -40,14 +41,15 @@ class Sample:
     scores: Scores
     error: str | None
     texts: Mapping[str, Texts]
-    tokens: int = 0
+    usage: Mapping[str, Any] | None = None
+    seconds: float | None = None
 
     def line(self) -> str:
         """As a JSON line. Scores are flat; one whose name is taken bears its metric's name in front; null is no score."""
         flat: dict[str, float | None] = {}
         for metric, values in self.scores.items():
             flat.update({f"{metric}.{name}" if name in flat else name: _plain(value) for name, value in values.items()})
-        shown = {key: getattr(self, key) for key in ("index", "task", "item", "response")}
+        shown = {key: getattr(self, key) for key in ("index", "task", "item", "response", "usage", "seconds")}
         return json.dumps({**shown, "scores": flat, "error": self.error}, ensure_ascii=False)
 
 
@@ -101,7 +103,9 @@ class Evaluation:
         try:
             # A ground truth that cannot be read is the data's fault: say so before asking the model.
             await asyncio.to_thread(scored, task, row, None)
+            began = time.perf_counter()
             response, refusal = await self._answer(task, row)
+            seconds = round(time.perf_counter() - began, 4)
             # In a thread, since a template may take its time and others wait for this loop.
             scores = await asyncio.to_thread(scored, task, row, response)
             scores |= await self._judge(task, row, response)
@@ -110,8 +114,8 @@ class Evaluation:
             raise EvaluationFailed(f"task {name!r}, row {index + 1}: {error}") from error
         choice = response["choices"][0] if response else None
         message = choice and (choice.get("message") or {"role": "assistant", "content": choice.get("text")})
-        tokens = ((response or {}).get("usage") or {}).get("total_tokens") or 0
-        return Sample(index, name, row, message, scores, refusal, texts, tokens)
+        usage = response.get("usage") if response else None
+        return Sample(index, name, row, message, scores, refusal, texts, usage, seconds if response else None)
 
     async def _answer(self, task: Task, row: Mapping[str, Any]) -> Answer:
         if task.type == "data" or self._address is None:
