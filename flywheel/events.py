@@ -1,4 +1,4 @@
-"""What happened that a developer wants to hear of: runs that ended, models that were put live or rolled back.
+"""What happened that a developer wants to hear of: runs that ended, models put live, rolled back or set aside.
 
 The database writes an event together with what it tells (see the migration), so none is lost and none is invented. Knows who has
 seen which; delivering them elsewhere is `webhook`'s.
@@ -21,9 +21,10 @@ SELECT = (
 
 @dataclass(frozen=True)
 class Event:
-    """kind: "ended" (a run; status, outcome and verdict tell how), or a move of the served model: "promote", "rollback".
+    """kind: "ended" (a run; status, outcome and verdict tell how), "rejected" (its model was set aside), or a move of the served
+    model: "promote", "rollback".
 
-    error: why a run failed, in words that may name people.
+    error: why a run failed or its model was set aside, in words that may name people.
     """
 
     id: int

@@ -32,6 +32,8 @@ def notices(found: Sequence[Event]) -> str:
 
 def _notice(event: Event) -> str:
     model, run = (f"<code>{html.escape(name or '')}</code>" for name in (event.model, event.run_id))
+    if event.kind == "rejected":
+        return f"{model} was set aside: {html.escape(event.error or 'no reason was given')}"
     if event.kind != "ended":
         return f"{model} {MOVES.get(event.kind, html.escape(event.kind))}."
     if event.status == "succeeded":

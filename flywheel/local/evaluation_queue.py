@@ -148,7 +148,7 @@ class _JobProgress:
     async def tell(self, sample: Sample, total: int) -> None:
         """One more row is done."""
         self._done += 1
-        self._tokens += sample.tokens
+        self._tokens += (sample.usage or {}).get("total_tokens") or 0
         await asyncio.to_thread(self._write, sample.task, self._done, total, self._tokens)
 
     def _write(self, task: str, done: int, total: int, tokens: int) -> None:

@@ -39,6 +39,7 @@ def event(**changes: Any) -> Event:
         (event(outcome="waiting", verdict="inconclusive"), "the gate says inconclusive. It waits for your decision."),
         (event(status="failed", error="no room"), "run-1</code> failed: no room"),
         (event(kind="promote"), "flywheel/m@v1</code> was put live."),
+        (event(kind="rejected", error="more complaints"), "flywheel/m@v1</code> was set aside: more complaints"),
         (event(kind="rollback"), "flywheel/m@v1</code> serves again after a roll-back."),
     ],
 )

@@ -133,9 +133,12 @@ def test_everybody_sees_what_happened_since_they_looked(store: Store, settings: 
     assert [(event.kind, event.outcome) for event in seen] == [("promote", "promoted"), ("ended", "promoted")]
     events.seen("ann", seen[0].id)
     events.seen("ann", 0)
-    Registry(store.database).roll_back(person="ann", reason="x")
-    assert [event.kind for event in events.unseen("ann")] == ["rollback"]
-    assert len(events.unseen("bob")) == 3
+    registry = Registry(store.database)
+    registry.roll_back(person="ann", reason="x")
+    registry.reject(str(seen[0].model), person="ann", reason="it is slow")
+    rejected, rolled_back = events.unseen("ann")
+    assert (rolled_back.kind, rejected.kind, rejected.error) == ("rollback", "rejected", "rejected by ann: it is slow")
+    assert len(events.unseen("bob")) == 4
 
 
 def turn_often(settings: Settings, store: Store, count: int) -> list[str]:
