@@ -31,6 +31,12 @@ def m001_external_ids(db: Database) -> None:
     )
 
 
+@migrations()
+def m002_changes(db: Database) -> None:
+    """What was changed since a moment is asked for every minute."""
+    db.execute("CREATE INDEX entities_by_change ON entities (kind, updated_at)")
+
+
 class Context(BaseModel):
     """Where an entry comes from. `app` is `namespace/name`, or a name in the namespace `default`."""
 
@@ -157,7 +163,10 @@ def chosen(
     `longest_per_thread`: of each thread only the entry with the most messages.
     """
     wanted = {key: _joined(value) for key, value in filters.items() if key != "longest_per_thread" and value is not None}
-    rows, _ = state.list("intake_entry", search={key: _joined(value) for key, value in (search or {}).items()}, sort=sort)
+    dates = {key: wanted[key] for key in ("created_at", "updated_at") if key in wanted}
+    rows, _ = state.list(
+        "intake_entry", filter=dates, search={key: _joined(value) for key, value in (search or {}).items()}, sort=sort
+    )
     rows = [row for row in rows if matches_filter({**row["context"], **row, **_presence(row)}, wanted)]
     return _longest(rows) if str(filters.get("longest_per_thread")).lower() == "true" else rows
 

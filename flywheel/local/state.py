@@ -132,7 +132,8 @@ class State:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(root / "platform.db", check_same_thread=False, timeout=30)
         self._db = Database(self._connection)
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+        # What is deleted, such as an entry with people's words, is overwritten.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "secure_delete=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
         migrations.apply(self._db)
 
@@ -213,9 +214,11 @@ class State:
         if sort not in SORTS:
             raise ValueError(f"cannot sort by {sort!r}; sort by one of {', '.join(SORTS)}")
         order = "DESC" if sort.startswith("-") else "ASC"
-        where = f"kind = ? ORDER BY {sort.lstrip('-')} {order}, position {order}"
+        since = _since(filter or {})
+        bounds = "".join(f" AND {column} >= ?" for column in since)
+        where = f"kind = ?{bounds} ORDER BY {sort.lstrip('-')} {order}, position {order}"
         with self._lock:
-            found = [_entity(row) for row in self._rows(where, (kind,))]
+            found = [_entity(row) for row in self._rows(where, (kind, *since.values()))]
         kept = [entity for entity in found if matches_filter(entity, filter or {}) and matches_search(entity, search or {})]
         start = (page - 1) * page_size if page_size else 0
         return kept[start : start + page_size if page_size else None], len(kept)
@@ -236,6 +239,12 @@ class State:
             values = (_dump(body), now(), kind, entity["id"])
             db.execute("UPDATE entities SET body = ?, updated_at = ? WHERE kind = ? AND id = ?", values)
         return self.get_by_id(kind, entity["id"]) or {}
+
+
+def _since(wanted: Mapping[str, Any]) -> dict[str, str]:
+    """The dates from which on rows are wanted, as `matching` reads them: so that SQLite need not read all the others."""
+    ranges = {column: wanted[column] for column in ("created_at", "updated_at") if isinstance(wanted.get(column), Mapping)}
+    return {column: str(bounds["gte"]).removesuffix("Z") for column, bounds in ranges.items() if "gte" in bounds}
 
 
 def _dump(body: Mapping[str, Any]) -> str:

@@ -110,6 +110,11 @@ def test_lists_find_what_their_filters_say(nemo: NeMoMicroservices, ns: str) -> 
     assert found(context={"app": f"{ns}/b"}) == ["bare"]
     assert found(context={"thread_id": "t", "user_id": "s"}) == ["short"]
     assert found(external_id=f"{ns}/alone") == ["alone"]
+    (long,) = nemo.intake.entries.list(filter={"namespace": ns, "external_id": f"{ns}/long"})
+    nemo.intake.entries.update(str(long.id), description="changed")
+    (bare,) = nemo.intake.entries.list(filter={"namespace": ns, "external_id": f"{ns}/bare"})
+    assert found(updated_at={"gte": f"{bare.updated_at:%Y-%m-%dT%H:%M:%S.%f}"}) == ["long", "bare"]
+    assert found(updated_at={"gte": "2999-01-01"}) == []
     assert [one.external_id for one in nemo.intake.entries.list(search={"external_id": [f"{ns}/alo", f"{ns}/ba"]})] == [
         f"{ns}/bare",
         f"{ns}/alone",
