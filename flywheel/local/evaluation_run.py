@@ -44,11 +44,6 @@ class Sample:
     usage: Mapping[str, Any] | None = None
     seconds: float | None = None
 
-    @property
-    def tokens(self) -> int:
-        """Of the question and its answer, where the model counts them."""
-        return (self.usage or {}).get("total_tokens") or 0
-
     def line(self) -> str:
         """As a JSON line. Scores are flat; one whose name is taken bears its metric's name in front; null is no score."""
         flat: dict[str, float | None] = {}
