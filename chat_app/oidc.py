@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import httpx
 from authlib.common.errors import AuthlibBaseError
+from authlib.integrations.httpx_client._compat import httpx2 as http  # httpx2 or httpx, whichever Authlib found
 from authlib.integrations.starlette_client import OAuth
 from joserfc.errors import JoseError
 from starlette.concurrency import run_in_threadpool
@@ -30,7 +30,7 @@ from flywheel.people import ROLES, Account, Role
 FAILED = "Signing in with your organisation did not work. Try again, or ask whoever runs this chat."
 MINUTES = 10
 BACK = "/sign-in/oidc/back"
-TROUBLES = (AuthlibBaseError, JoseError, httpx.HTTPError, RuntimeError, ValueError, KeyError)
+TROUBLES = (AuthlibBaseError, JoseError, http.HTTPError, RuntimeError, ValueError, KeyError)
 """What Authlib raises for a provider that cannot be reached, or a reply that is not what was asked for."""
 _log = logging.getLogger(__name__)
 

@@ -81,12 +81,13 @@ class Settings:
         if host in ("0.0.0.0", "::") and public_url is None:
             example = f"CHAT_PUBLIC_URL=http://chat.example.org:{port}"
             raise InputError(f"CHAT_HOST is {host!r}, every address at once: say which one people use, such as {example}")
+        secure = (os.environ.get("CHAT_SECURE_COOKIES") or "").lower() in ("1", "true", "yes")
         return cls(
             flywheel=flywheel,
             host=host,
             port=int(port),
             public_url=public_url,
-            secure_cookies=bool(os.environ.get("CHAT_SECURE_COOKIES")) or (public_url or "").startswith("https:"),
+            secure_cookies=secure or (public_url or "").startswith("https:"),
             provider=IdentityProvider.from_environment(),
             content_safety_url=flywheel.content_safety_url,
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar, Self
-from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 from joserfc import jwt
@@ -245,7 +245,7 @@ class OpenIdProvider:
     `wrong` replaces claims in the next tokens; `foreign_key` signs them with a key that is nobody's. Use as a context manager.
     """
 
-    CLIENT = ("flywheel", "a client's secret")
+    CLIENT = ("flywheel", "the-client-secret")
 
     def __init__(self) -> None:
         self.claims: dict[str, Any] = {"sub": "u-17", "name": "Ann Miller", "roles": ["end_user"]}
@@ -281,10 +281,10 @@ class OpenIdProvider:
 
     def _token(self, form: dict[str, str], headers: Message) -> Reply:
         asked = self._codes.pop(form.get("code", ""), None)
-        basic = "Basic " + base64.b64encode(":".join(map(quote_plus, self.CLIENT)).encode()).decode()
+        basic = "Basic " + base64.b64encode(":".join(self.CLIENT).encode()).decode()
         challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).decode().rstrip("=")
         good = asked is not None and asked["code_challenge"] == challenge and asked["redirect_uri"] == form["redirect_uri"]
-        if asked is None or not good or headers["Authorization"] not in (basic, basic.replace("+", "%20")):
+        if asked is None or not good or headers["Authorization"] != basic:
             return 400, {"error": "invalid_grant"}
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": self.CLIENT[0], "iat": now, "exp": now + 300, "nonce": asked["nonce"]}
