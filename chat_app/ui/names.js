@@ -11,6 +11,7 @@ const name = () => {
       unnamed.setAttribute("aria-label", name);
     }
   }
+  document.querySelector('.examples[role="list"]')?.removeAttribute("role"); // it holds buttons, no items
   // what is waited for is read out as it changes: the region must stand before its text does
   document.querySelector("#waiting:not([role])")?.setAttribute("role", "status");
   if (document.documentElement.lang !== "es") return;

@@ -158,8 +158,10 @@ def test_the_open_conversation_is_restored_on_reload(chat: Page, nim: ScriptedNi
     chat.locator("#new").click()
     expect(chat.locator("#chatbot")).not_to_contain_text("Older.")
     ask(chat, "A newer one")
+    before = chat.evaluate("localStorage.conversation")
     chat.locator("#conversations label", has_text="An older one").first.click()
     expect(chat.locator("#chatbot")).to_contain_text("Older.")
+    chat.wait_for_function("before => localStorage.conversation !== before", arg=before)
     chat.reload()
     expect(chat.locator("#chatbot")).to_contain_text("Older.")
 
