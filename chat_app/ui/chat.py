@@ -139,7 +139,7 @@ def _talk(services: Services) -> tuple[Talk, Why]:
         buttons=["copy"],
         allow_tags=False,
         feedback_options=("Like", "Dislike"),
-        placeholder=STATIC("placeholder"),
+        placeholder=str(STATIC("placeholder")),
         examples=[{"text": tool.examples[0]} for tool in list(services.tools.values())[:SHOWN_EXAMPLES]],
     )
     waiting = gr.HTML(elem_id="waiting", padding=False, html_template='<p class="muted">${value}</p>')
@@ -187,7 +187,7 @@ def _wire_asking(asking: Asking, talk: Talk, conversation: Any, edited: Any, sea
     """Whatever runs a turn, and what ends one."""
     streamed = [talk.box, conversation, talk.chatbot, talk.confirm, talk.waiting]
     talk.box.submit(None, None, None, js=SHOW_END)
-    asked = [
+    asked: list[Any] = [
         talk.box.submit(asking.ask, [talk.box, conversation, edited], streamed, **MODEL_EVENTS),
         talk.chatbot.example_select(asking.ask_example, conversation, streamed, **MODEL_EVENTS),
         talk.tools.click(asking.ask_tool, conversation, streamed, **MODEL_EVENTS),

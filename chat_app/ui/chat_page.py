@@ -53,7 +53,8 @@ class ChatPage:
     def chatbot(self, turns: list[tuple[Turn, list[ToolCall]]], person: str, words: Words) -> Any:
         """The conversation with its thumbs, as the Chatbot's new value."""
         ratings = self.services.store.ratings(turns[0][0].conversation_id, person) if turns else {}
-        return gr.Chatbot(value=self.shown(turns, words), feedback_value=messages.thumbs([turn for turn, _ in turns], ratings))
+        shown: list[Any] = self.shown(turns, words)
+        return gr.Chatbot(value=shown, feedback_value=messages.thumbs([turn for turn, _ in turns], ratings))
 
     def confirmation(self, turns: list[tuple[Turn, list[ToolCall]]], words: Words) -> tuple[Any, str]:
         """The panel that asks before a write: whether it is visible, and what it says."""

@@ -1,5 +1,8 @@
 // Names for those who cannot see Gradio's unnamed buttons: a screen reader says them. And Gradio's own names, in Spanish.
-const NAMES = { ".submit-button": "Send", ".stop-button": "Stop", ".arrow > button": "Details", ".download-link": "Download" };
+const NAMES = {
+  ".submit-button": "Send", ".stop-button": "Stop", ".arrow > button": "Details", ".download-link": "Download",
+  "[role=graphics-symbol]": "Marks of the plot",
+};
 const IN_SPANISH = {
   Send: "Enviar", Stop: "Detener", Details: "Detalles", Like: "Me gusta", Liked: "Me gusta: elegido", Dislike: "No me gusta",
   Disliked: "No me gusta: elegido", "Toggle Sidebar": "Abrir o cerrar las conversaciones", "Copy message": "Copiar el mensaje",
@@ -11,6 +14,7 @@ const name = () => {
       unnamed.setAttribute("aria-label", name);
     }
   }
+  document.querySelector('.examples[role="list"]')?.removeAttribute("role"); // it holds buttons, no items
   // what is waited for is read out as it changes: the region must stand before its text does
   document.querySelector("#waiting:not([role])")?.setAttribute("role", "status");
   if (document.documentElement.lang !== "es") return;

@@ -239,7 +239,8 @@ class Labels:
 
     def spoken(self, words: Words) -> list[Any]:
         """Their updates."""
-        return [gr.update(**{name: words(key) for name, key in keys.items()}) for keys in self._keys.values()]
+        said: list[dict[str, Any]] = [{name: words(key) for name, key in keys.items()} for keys in self._keys.values()]
+        return [gr.update(**each) for each in said]
 
 
 def spoken_by(request: gr.Request) -> Words:

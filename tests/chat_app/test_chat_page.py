@@ -158,8 +158,10 @@ def test_the_open_conversation_is_restored_on_reload(chat: Page, nim: ScriptedNi
     chat.locator("#new").click()
     expect(chat.locator("#chatbot")).not_to_contain_text("Older.")
     ask(chat, "A newer one")
+    before = chat.evaluate("localStorage.conversation")
     chat.locator("#conversations label", has_text="An older one").first.click()
     expect(chat.locator("#chatbot")).to_contain_text("Older.")
+    chat.wait_for_function("before => localStorage.conversation !== before", arg=before)
     chat.reload()
     expect(chat.locator("#chatbot")).to_contain_text("Older.")
 
@@ -287,7 +289,8 @@ def test_ten_people_at_once_do_not_wait_for_each_other(app: WebApp, nim: Scripte
         took = people.visits(app.url, 10)
     finally:
         nim.answer_with(None)
-    assert len(took) == 10 and min(took) >= 2 and max(took) < 10, "one after the other they would take 20 seconds"
+    assert len(took) == 10 and min(took) >= 2
+    assert max(took) - min(took) < 9, "one after the other the last would end 18 seconds after the first"
 
 
 def test_no_markup_renders_in_any_field(app: WebApp, open_page: Open, nim: ScriptedNim, store: Store) -> None:
@@ -299,9 +302,10 @@ def test_no_markup_renders_in_any_field(app: WebApp, open_page: Open, nim: Scrip
     store.save_call(replace(made, result={"summary": evil, "orders": [{evil: evil}]}))
     Conversations(store).rename(turn.conversation_id, "local", MARKUP[0])
     chat = open_page(f"{app.url}/chat/")
+    chat.get_by_role("button", name="Toggle Sidebar").click()
+    chat.locator("#conversations label").first.click()
     expect(chat.locator("#chatbot .user")).to_contain_text(MARKUP[0])
     chat.locator("#chatbot").get_by_role("button", name="find_orders").click()
-    chat.get_by_role("button", name="Toggle Sidebar").click()
     chat.locator("#delete").click()
     expect(chat.locator("#deleting").first).to_contain_text(f"Delete “{MARKUP[0]}”?")
     nim.enqueue(NimReply(calls=(("add_reminder", json.dumps({"text": evil[:400], "time": "9:00"})),)))
