@@ -56,6 +56,8 @@
 
   let waiting = 0;
   const compare = () => (clearTimeout(waiting), (waiting = setTimeout(() => at("#compare")?.click(), 400)));
+  const decided = (event) => event.target.closest?.("#approve, #reject, #skip, #undo") && clearTimeout(waiting);
+  document.addEventListener("click", decided); // what was typed last is compared no more
   document.addEventListener("input", (event) => event.target.closest?.("#form") && !event.target.matches("[data-tool]") && compare());
   document.addEventListener("change", (event) => {
     if (event.target.matches("#form [data-tool]")) settleTool(event.target);
