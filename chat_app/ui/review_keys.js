@@ -29,8 +29,13 @@
     u: () => press("#undo"), s: () => press("#apply-similar"), w: toTool, e: toFields, "?": () => press("#help"),
   };
 
-  let reshaped = null; // the call whose fields are wanted next
-  const reshape = (call) => ((reshaped = call), at("#reshape").click());
+  let [reshaped, giveUp] = [null, 0]; // the call whose fields are wanted next, and until when
+  const reshape = (call) => {
+    reshaped = call;
+    at("#reshape").click();
+    clearTimeout(giveUp);
+    giveUp = setTimeout(() => (reshaped = null), 15000); // it was refused, or the server is gone: the keys work again
+  };
   const settleTool = (input) => {
     const names = [...document.querySelectorAll("#tools-offered option")].map((option) => option.value);
     const wanted = input.value.trim().toLowerCase();
@@ -51,6 +56,8 @@
 
   let waiting = 0;
   const compare = () => (clearTimeout(waiting), (waiting = setTimeout(() => at("#compare")?.click(), 400)));
+  const decided = (event) => event.target.closest?.("#approve, #reject, #skip, #undo") && clearTimeout(waiting);
+  document.addEventListener("click", decided); // what was typed last is compared no more
   document.addEventListener("input", (event) => event.target.closest?.("#form") && !event.target.matches("[data-tool]") && compare());
   document.addEventListener("change", (event) => {
     if (event.target.matches("#form [data-tool]")) settleTool(event.target);
@@ -69,6 +76,7 @@
       reshape(`call-${document.querySelectorAll("#form .call").length}`);
     } else if (button.matches("[data-remove-call]")) {
       button.closest(".call").remove();
+      window.reviewAdds = false;
       reshape(null);
     } else if (button.matches("[data-remove]")) {
       button.closest(".item").remove();
@@ -82,12 +90,12 @@
     }
   });
   new MutationObserver(() => {
-    window.reviewAdds = false;
     if (!reshaped) return;
     const call = at(`#${reshaped}`);
-    if (!call || call.contains(document.activeElement)) return;
+    if (!call || call.contains(document.activeElement)) return; // not there yet, or still the old one
     reshaped = null;
+    window.reviewAdds = false;
     focusFirst(call);
     if (!call.contains(document.activeElement)) call.querySelector("[data-tool]").focus(); // a tool without parameters
-  }).observe(at("#form"), { childList: true, subtree: true });
+  }).observe(document.documentElement, { childList: true, subtree: true }); // the form itself is not there at first
 }
