@@ -166,6 +166,8 @@ def test_the_config_that_trains_lora_is_taken(services: ScriptedServices, nemo: 
     lora = CONFIG | {"training_options": [full, full | {"finetuning_type": "lora"}]}
     services.on("GET /v1/customization/configs", (200, {"data": [other, lora]}))
     assert nemo.customization_config() == "meta/llama-3.2-1b-instruct@v1.0.0+80GB"
+    with pytest.raises(PlatformError, match="no customization config .* that offers dpo with LoRA"):
+        nemo.customization_config("dpo")
     services.on("GET /v1/customization/configs", (200, {"data": [other]}))
     with pytest.raises(PlatformError, match="no customization config"):
         nemo.customization_config()
