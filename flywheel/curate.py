@@ -81,10 +81,10 @@ def curate(
     further = varied(placed.used["train"], times - 1, examined)
     training = [Line(example.id, to_nemo_train(example.row)) for example in placed.used["train"]]
     training += [Line(f"variant of {name}", to_nemo_train(row)) for name, rows in further.items() for row in rows]
-    taught = placed.keys("train") | {row.question_key for rows in further.values() for row in rows}
-    fit = [row for row in unique(replay) if row.question_key not in taught and next(examined.near(row.question), None) is None]
-    replayed, checking = share_replay(shuffled(fit, run_id), len(training), len(placed.used["validation"]))
     rows = [*(example.row for example in placed.used["train"]), *(row for made in further.values() for row in made)]
+    taught = {row.question_key for row in rows}
+    fit = [row for row in unique(replay) if row.question_key not in taught and next(examined.near(row.question), None) is None]
+    replayed, checking = share_replay(shuffled(fit, run_id), len(rows), len(placed.used["validation"]))
     material = Material(rows, replayed, checking, _exam(placed, old_skills))
     lines = _lines(placed, training, material, run_id)
     files = {path: written(content) for path, content in lines.items()}
@@ -98,9 +98,12 @@ def curate(
         "variants": _line_digests(placed, further, unmasked),
         "replay_share": round(len(replayed) / (len(training) + len(replayed)), 4),
     }
+    return Curated(files, manifest | findings(placed, material), _splits(placed))
+
+
+def _splits(placed: Placed) -> dict[str, str]:
     splits: dict[str, str] = {example.id: side for side, used in placed.used.items() for example in used}
-    splits |= {exclusion["id"]: "excluded" for exclusion in placed.exclusions}
-    return Curated(files, manifest | findings(placed, material), splits)
+    return splits | {exclusion["id"]: "excluded" for exclusion in placed.exclusions}
 
 
 def _without_identifiers(examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
