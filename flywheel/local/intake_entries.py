@@ -163,7 +163,7 @@ def chosen(
     `longest_per_thread`: of each thread only the entry with the most messages.
     """
     wanted = {key: _joined(value) for key, value in filters.items() if key != "longest_per_thread" and value is not None}
-    dates = {key: wanted[key] for key in ("created_at", "updated_at") if key in wanted}
+    dates: dict[str, Any] = {key: wanted[key] for key in ("created_at", "updated_at") if key in wanted}
     rows, _ = state.list(
         "intake_entry", filter=dates, search={key: _joined(value) for key, value in (search or {}).items()}, sort=sort
     )

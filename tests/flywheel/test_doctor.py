@@ -109,6 +109,7 @@ def test_the_local_platform_answers_everywhere(platform: Platform, monkeypatch: 
             assert "is not there yet" in found[topic]["what"] and platform.nemo_url.rpartition("/")[0] in found[topic]["what"]
     assert f"{LOCAL_BASE_MODEL}@v1.0.0+cpu" in found["Customizer"]["what"]
     assert LOCAL_BASE_MODEL in found["NIM"]["what"]
+    assert "kept there too" in found["Intake"]["what"]
     assert "is set" in found["API key"]["what"]
 
 
@@ -136,6 +137,7 @@ def test_a_production_installation_as_the_reference_words_it(monkeypatch: pytest
         named(monkeypatch, url, url, f"{url}/")
         found = examined(0)
     assert "release 1.8.3" in found["NIM"]["what"]
+    assert "is not at" in found["Intake"]["what"] and "--shape intake" in found["Intake"]["what"]
     assert "'meta/llama-3.2-1b-instruct@v1.0.0+80GB'" in found["Customizer"]["what"]  # not @v0, which trains no LoRA
     assert "is there" in found["Data Store"]["what"]
 

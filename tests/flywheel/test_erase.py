@@ -28,6 +28,8 @@ from wheel_turned import corrected_turn, turn_wheel
 from flywheel.__main__ import main
 from flywheel.erase import Eraser
 from flywheel.errors import Conflict, InputError, StorageError
+from flywheel.feedback import FeedbackReader, Selection
+from flywheel.feedback_shapes import to_intake
 from flywheel.history import RunRecords
 from flywheel.ledger import Ledger
 from flywheel.promote import Registry
@@ -120,6 +122,8 @@ def copy_to_platform(settings: Settings, store: Store) -> None:
         folder = home / "evaluation" / name
         folder.mkdir(parents=True)
         write_results(folder, {"id": name}, [Sample(0, "task", item, None, {}, None, {})], "done\n")
+    for feedback in FeedbackReader(store).select(Selection()):
+        state.create("intake_entry", "flywheel", None, to_intake(feedback, "flywheel"))
     data = home / "customization" / "cust-a" / "data" / "training"
     data.mkdir(parents=True)
     (data / "training.jsonl").write_bytes((run / "training/training.jsonl").read_bytes())
@@ -147,7 +151,7 @@ def test_no_byte_of_theirs_remains_and_all_of_the_others_does(settings: Settings
     for place in ("flywheel.db", "reminders.db", "platform.log", "datasets/run-1/training/training.jsonl",
                   "datasets/run-0.draft/training/training.jsonl", "platform/evaluation/eval-a/rows.jsonl",
                   "platform/evaluation/eval-a/results.zip", "platform/customization/cust-a/data/training/training.jsonl",
-                  "platform/incoming/tmp1"):  # fmt: skip
+                  "platform/incoming/tmp1", "platform/platform.db"):  # fmt: skip
         assert any(found.startswith(place) for found in before), (place, before)
     assert sum(found.startswith("platform/blobs/") for found in before) == 2
 
@@ -157,7 +161,7 @@ def test_no_byte_of_theirs_remains_and_all_of_the_others_does(settings: Settings
         assert holding(settings.home, MARK) == []
     counts = report["counts"]
     assert (counts["turns"], counts["ratings"], counts["reviews"], counts["examples"], counts["tool_calls"]) == (2, 1, 1, 1, 1)
-    assert (counts["platform_copies"], counts["tool_rows"], counts["log_lines"]) == (4, 2, 2)
+    assert (counts["platform_copies"], counts["tool_rows"], counts["log_lines"]) == (5, 2, 2)
     assert report["models"] == [{"model": model, "rows": 1, "serves": True}] and report["remaining"] == []
 
     assert [found.row.question for found in Ledger(store.database).examples() if found.person == "bob"] == ["How warm is Bergen?"]
@@ -167,7 +171,9 @@ def test_no_byte_of_theirs_remains_and_all_of_the_others_does(settings: Settings
     training = (settings.home / "datasets/run-1/training/training.jsonl").read_text()
     assert "Bergen" in training and "town" in training
     kept = holding(settings.platform_home, "Bergen")
-    assert [place for place in kept if "blobs" not in place] == ["evaluation/eval-b/results.zip", "evaluation/eval-b/rows.jsonl"]
+    assert [place for place in kept if "blobs" not in place] == [
+        "evaluation/eval-b/results.zip", "evaluation/eval-b/rows.jsonl", "platform.db",
+    ]  # fmt: skip
     with closing(sqlite3.connect(settings.platform_home / "platform.db")) as platform:
         assert platform.execute("SELECT name FROM repos UNION SELECT name FROM entities WHERE kind = 'dataset'").fetchall() == [
             ("evaluation-b",)
