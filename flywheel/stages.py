@@ -24,12 +24,13 @@ from flywheel.history import Run, RunRecords, Stage
 from flywheel.intake import IntakeWorker
 from flywheel.ledger import Example, Ledger
 from flywheel.nemo import JobState, Nemo
+from flywheel.pii import mask
 from flywheel.policy import Policy, read_policy
 from flywheel.preferences import with_preferences
 from flywheel.promote import ITSELF, Model, Registry
 from flywheel.quarantine import Quarantine
 from flywheel.red_team import with_attacks
-from flywheel.rows import Message
+from flywheel.rows import Message, Row
 from flywheel.settings import LOCAL_BASE_MODEL, Settings
 from flywheel.starter import known_rows, load_old_skills, load_red_team, load_replay
 from flywheel.store import Store
@@ -118,13 +119,15 @@ class Stages:
         self._ledger.save_dataset(run_id, made.manifest["digest"], made.manifest, made.splits)
 
     def _wrong_answers(self, examples: list[Example]) -> dict[str, Message]:
-        """Example id → what the model itself had said first, for corrections of its turns."""
+        """Example id → what the model itself had said first, for corrections of its turns; masked as the examples are."""
         wrong: dict[str, Message] = {}
         for example in examples:
             if example.source == "correction" and example.turn_id:
-                said = [each for each in self._store.turn(example.turn_id).messages if each["role"] == "assistant"]
-                if said:
-                    wrong[example.id] = said[0]
+                turn = self._store.turn(example.turn_id)
+                said = next((each for each in turn.messages if each["role"] == "assistant"), None)
+                if said is not None:
+                    whole = Row([*turn.context, {"role": "user", "content": turn.question}, said], turn.tools)
+                    wrong[example.id] = mask(whole).row.messages[-1]
         return wrong
 
     async def upload(self, run_id: str) -> None:

@@ -133,7 +133,7 @@ class ReviewPage:
             queue = self._queue(name, chosen_by, None)
             return Shown(None, None, queue=queue, about=EMPTY, chatbot=[], form="", outcome="", work=gr.Column(visible=False))
         item = self.desk.open(turn_id, name)
-        self._note_reading(name, item.turn)
+        self.services.audit.record_reading(name, turn_id)
         said = first_reply(item.turn)
         draft = Draft.of_reply(item.turn, start or said)
         liked = {rating.thumb for rating in item.ratings} == {"up"} and start is None
@@ -154,12 +154,6 @@ class ReviewPage:
             cause=item.cause,
             proposal=gr.Button(f"Use the correction that {proposed} proposed", visible=proposed is not None),
         )
-
-    def _note_reading(self, name: str, turn: Turn) -> None:
-        """That a reviewer read another person's turn is written down once a day."""
-        sql = "SELECT 1 FROM audit WHERE person = ? AND action = 'read turn' AND subject = ? AND created_at >= date('now')"
-        if turn.person != name and self.services.store.database.first(sql, (name, turn.id)) is None:
-            self.services.audit.record(name, "read turn", turn.id)
 
     # drafting --------------------------------------------------------------------------------------------------------
 

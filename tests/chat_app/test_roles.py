@@ -29,7 +29,7 @@ from tests.fakes import ScriptedNim
 
 Clients = dict[str | None, httpx.Client]
 PEOPLE = (None, *ROLES)
-GUARDED = ("/wheel", "/people")
+GUARDED = tuple(PAGES)
 """Pages whose handlers carry the guard."""
 FOR_EVERYBODY = {"header.<locals>.fill"}
 """Shows the person's own name and doors."""
