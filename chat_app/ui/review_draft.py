@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chat_app.ui import forms
+from flywheel.database import new_id
 from flywheel.errors import InputError
 from flywheel.json_records import parse
 from flywheel.store import Message, ToolSchema, Turn
@@ -99,15 +100,15 @@ class Draft:
         return {"role": "assistant", "content": "", "tool_calls": functions}
 
     def html(self, mode: str) -> str:
-        """The form of it."""
+        """The form of it; its key is new each time, by which the page sees that it is another."""
         calls = "".join(self._call_html(number, call) for number, call in enumerate(self.calls))
         more = '<button type="button" id="add-call" data-add-call>Add another call</button>'
         names = "".join(f'<option value="{forms.safe(tool["function"]["name"])}"></option>' for tool in self.tools)
         text = f'<label for="in-answer">The answer</label><textarea id="in-answer" rows="3">\n{forms.safe(self.text)}</textarea>'
         return (
-            f'<div class="draft" data-mode="{mode}"><datalist id="tools-offered">{names}</datalist>'
+            f'<form class="draft" data-mode="{mode}" data-key="{new_id("draft")}"><datalist id="tools-offered">{names}</datalist>'
             f'<div class="calls">{calls}{more if self.tools and len(self.calls) < MAX_CALLS else ""}</div>'
-            f'<div class="words" id="answer-text">{text}</div></div>'
+            f'<div class="words" id="answer-text">{text}</div></form>'
         )
 
     def _call_html(self, number: int, call: dict[str, Any]) -> str:

@@ -89,13 +89,17 @@
       compare();
     }
   });
+  document.addEventListener("submit", (event) => event.target.matches("#form form") && event.preventDefault());
+  let key = null;
   new MutationObserver(() => {
-    if (!reshaped) return;
-    const call = at(`#${reshaped}`);
-    if (!call || call.contains(document.activeElement)) return; // not there yet, or still the old one
-    reshaped = null;
-    window.reviewAdds = false;
+    const draft = at("#form .draft");
+    if (!draft || draft.dataset.key === key) return;
+    key = draft.dataset.key;
+    draft.reset(); // Gradio keeps elements that look alike, and with them what was typed into another turn's
+    const call = reshaped && at(`#${reshaped}`);
+    [reshaped, window.reviewAdds] = [null, false];
+    if (!call) return;
     focusFirst(call);
-    if (!call.contains(document.activeElement)) call.querySelector("[data-tool]").focus(); // a tool without parameters
-  }).observe(document.documentElement, { childList: true, subtree: true }); // the form itself is not there at first
+    if (!call.querySelector("[data-path]")) call.querySelector("[data-tool]").focus(); // a tool without parameters
+  }).observe(document.documentElement, { attributes: true, attributeFilter: ["data-key"], childList: true, subtree: true });
 }

@@ -24,7 +24,7 @@ import flywheel.runs
 import flywheel.stages
 import flywheel.upkeep
 from flywheel.database import new_id
-from flywheel.history import RunRecords
+from flywheel.history import Run, RunRecords
 from flywheel.ledger import Ledger
 from flywheel.nemo import Nemo
 from flywheel.promote import Registry
@@ -61,6 +61,11 @@ class Told:
     def say(self, *words: str) -> None:
         os.write(self._pipe, (" ".join(words) + "\n").encode())
 
+    def resume(self, run: Run) -> None:
+        """A step that is repeated after a death need not begin its stage again: it is the one that was under way."""
+        going = [stage for stage, entry in run.stages.items() if entry["status"] == "running"]
+        self._stage = going[-1] if going else self._stage
+
     def passed(self, name: str, side: str, arguments: tuple[Any, ...]) -> None:
         """Die here, if it is the place."""
         if name == "begin_stage":
@@ -91,6 +96,7 @@ def work(settings: Settings, nemo: Nemo, told: Told) -> None:
     store = Store(settings.store_path)
     records = RunRecords(store.database)
     run = records.active() or request(store, "somebody")
+    told.resume(run)
     wheel = Wheel(settings, store, recipe=TINY)
     assert wheel.launch()
     turns = 0
