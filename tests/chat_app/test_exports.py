@@ -14,10 +14,15 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from chat_app import exports
+from chat_app.doorkeeper import Doorkeeper
+from chat_app.reception import Reception
+from chat_app.settings import Settings
 from flywheel.audit import Audit
-from flywheel.people import LOCAL_PERSON, Person, Role
-from flywheel.settings import Settings
+from flywheel.people import LOCAL_PERSON, People, Role
+from flywheel.sessions import Sessions
+from flywheel.settings import Settings as FlywheelSettings
 from flywheel.store import Store
+from tests.chat_app.people_room import COOKIE, PASSWORD
 from tests.flywheel.feedback import finished_turn, saying
 
 ROUTE = "/export/feedback"
@@ -33,10 +38,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def app(store: Store, tmp_path: Path) -> FastAPI:
-    settings = SimpleNamespace(flywheel=Settings(home=tmp_path))
+    settings = Settings(flywheel=FlywheelSettings(home=tmp_path))
     services: Any = SimpleNamespace(store=store, audit=Audit(store.database), settings=settings)
     made = FastAPI()
     made.include_router(exports.router(services))
+    made.add_middleware(Doorkeeper, reception=Reception(settings, store.database))
     return made
 
 
@@ -62,7 +68,11 @@ def test_what_cannot_be_meant_is_refused_and_nothing_recorded(app: FastAPI, stor
 
 @pytest.mark.parametrize("role, status", [("end_user", 403), ("reviewer", 200), ("developer", 200)])
 def test_reviewers_and_developers_only(app: FastAPI, store: Store, role: Role, status: int) -> None:
-    app.dependency_overrides[exports.role_of] = lambda: Person("pat", frozenset([role]))
-    answer = TestClient(app).get(f"{ROUTE}?shape=csv")
+    people = People(store.database)
+    people.add("pat", [role], PASSWORD, by="a test")
+    assert TestClient(app).get(f"{ROUTE}?shape=csv").status_code == 401
+    cookies = {COOKIE: Sessions(store.database, people).begin(people.find("pat"), "a test")}
+    answer = TestClient(app, cookies=cookies).get(f"{ROUTE}?shape=csv")
     assert answer.status_code == status and ("warm" in answer.text) is (status == 200)
-    assert [line.person for line in Audit(store.database).entries()] == (["pat"] if status == 200 else [])
+    exported = [line.person for line in Audit(store.database).entries() if line.action == "export feedback"]
+    assert exported == (["pat"] if status == 200 else [])
