@@ -69,6 +69,7 @@ class Asking:
         self, conversation_id: str | None, event: gr.EventData, request: gr.Request
     ) -> AsyncGenerator[Update, None]:
         """The question of the tool that was pressed in the list of tools."""
+        guard.person(request, "end_user")
         async with aclosing(self.ask(str(event._data["question"]), conversation_id, None, request)) as updates:
             async for update in updates:
                 yield update

@@ -1,10 +1,10 @@
 // Names for those who cannot see Gradio's unnamed buttons: a screen reader says them. And Gradio's own names, in Spanish.
 const NAMES = {
-  ".submit-button": "Send", ".stop-button": "Stop", ".arrow > button": "Details", ".download-link": "Download",
+  ".submit-button": "Send", ".stop-button": "Stop", ".download-link": "Download",
   "[role=graphics-symbol]": "Marks of the plot",
 };
 const IN_SPANISH = {
-  Send: "Enviar", Stop: "Detener", Details: "Detalles", Like: "Me gusta", Liked: "Me gusta: elegido", Dislike: "No me gusta",
+  Send: "Enviar", Stop: "Detener", Like: "Me gusta", Liked: "Me gusta: elegido", Dislike: "No me gusta",
   Disliked: "No me gusta: elegido", "Toggle Sidebar": "Abrir o cerrar las conversaciones", "Copy message": "Copiar el mensaje",
   Clear: "Conversación nueva", "Clear chat": "Conversación nueva",
 };
@@ -15,6 +15,18 @@ const name = () => {
     }
   }
   document.querySelector('.examples[role="list"]')?.removeAttribute("role"); // it holds buttons, no items
+  // a tool's card is a button around a button: the inner one, which the keyboard reaches, takes the card's name
+  for (const card of document.querySelectorAll(".title[role=button]")) {
+    const arrow = card.querySelector(".arrow > button");
+    if (!arrow) continue;
+    card.removeAttribute("role");
+    card.removeAttribute("tabindex");
+  }
+  for (const arrow of document.querySelectorAll(".title .arrow > button")) {
+    const title = arrow.closest(".title").innerText.replace(/\s+/g, " ").trim();
+    if (arrow.getAttribute("aria-label") !== title) arrow.setAttribute("aria-label", title);
+    arrow.setAttribute("aria-expanded", arrow.closest(".title").classList.contains("expanded"));
+  }
   // what is waited for is read out as it changes: the region must stand before its text does
   document.querySelector("#waiting:not([role])")?.setAttribute("role", "status");
   if (document.documentElement.lang !== "es") return;
