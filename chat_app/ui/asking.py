@@ -61,6 +61,7 @@ class Asking:
         self, conversation_id: str | None, event: gr.SelectData, request: gr.Request
     ) -> AsyncGenerator[Update, None]:
         """The question of the example that was pressed in the empty conversation."""
+        guard.person(request, "end_user")
         async with aclosing(self.ask(str(event.value["text"]), conversation_id, None, request)) as updates:
             async for update in updates:
                 yield update

@@ -14,6 +14,8 @@ const name = () => {
       unnamed.setAttribute("aria-label", name);
     }
   }
+  // an empty plot is named for a part that no role stands for, and what scrolls must be reached by the keyboard
+  for (const empty of document.querySelectorAll('.empty[aria-label]:not([role])')) empty.setAttribute('role', 'img');
   document.querySelector('.examples[role="list"]')?.removeAttribute("role"); // it holds buttons, no items
   // a tool's card is a button around a button: the inner one, which the keyboard reaches, takes the card's name
   for (const card of document.querySelectorAll(".title[role=button]")) {

@@ -210,7 +210,8 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> 
         return f'<p class="muted">{empty}</p>'
     head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in headers)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    scroll = '<div class="scroll" tabindex="0" role="group" aria-label="Table">'
+    return f'{scroll}<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def examples(found: Sequence[Example]) -> str:
