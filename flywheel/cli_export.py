@@ -40,6 +40,8 @@ def export() -> None:
     """Write examples or feedback to a file.
 
     `flywheel export FILE` is short for `flywheel export examples FILE`.
+
+    Example: flywheel export feedback feedback.csv --shape csv
     """
 
 

@@ -12,7 +12,10 @@ WAIT_SECONDS = 30.0
 
 @click.group()
 def intake() -> None:
-    """Keep the chat's feedback at NeMo Intake, too."""
+    """Keep the chat's feedback at NeMo Intake, too.
+
+    Example: flywheel intake sync
+    """
 
 
 @intake.command()

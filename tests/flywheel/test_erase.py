@@ -205,7 +205,7 @@ def test_what_they_did_for_others_stays_without_their_name(settings: Settings, s
     RunRecords(store.database).finish("run-2", "cancelled", error="cancelled by rita")
     report = erased("rita")
     assert holding(settings.home, "rita") == []
-    assert report["counts"]["names"] == 5 and not report["counts"]["examples"] and not report["models"]
+    assert report["counts"]["names"] == 6 and not report["counts"]["examples"] and not report["models"]
     (example,) = Ledger(store.database).examples()
     assert example.reviewer is not None and example.reviewer.startswith("erased-")
     assert RunRecords(store.database).run("run-2").error == f"cancelled by {example.reviewer}"

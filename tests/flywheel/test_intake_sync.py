@@ -158,7 +158,7 @@ def test_what_others_say_at_intake_comes_back_as_ratings_and_proposals(
     assert proposal.person == "intake:labeler" and proposal.response["tool_calls"][0]["function"]["arguments"] == {"city": "Rome"}
     assert not Ledger(store.database).examples()  # never an example by itself
     (item,) = desk(store).queue()
-    assert item.reason == "thumb down: wrong arguments; correction proposed by intake:labeler"
+    assert item.reason == "thumb down: wrong arguments; somebody proposed a correction; thumb up"
     desk(store).approve(turn.id, "rita", proposal.response)
     assert not Proposals(store.database).open(turn.id) and len(Ledger(store.database).examples()) == 1
 

@@ -189,7 +189,7 @@ def test_a_job_survives_a_stop_and_a_kill_of_the_platform(tmp_path: Path) -> Non
     platform = start_platform(home)
     upload(platform, "ns", {"training/a.jsonl": training_rows(12), "validation/a.jsonl": training_rows(4)})
     with connect(platform) as nemo:
-        job = create(nemo, "ns", hyperparameters={**SMALL, "epochs": 24})
+        job = create(nemo, "ns", hyperparameters={**SMALL, "epochs": 14})
         wait_for_steps(nemo, job.id, 3)
     stop_platform(platform)
     assert children(platform) == []
@@ -211,7 +211,7 @@ def test_a_job_survives_a_stop_and_a_kill_of_the_platform(tmp_path: Path) -> Non
         last = follow(nemo, job.id)[-1]
         assert len(nemo.customization.jobs.list().data) == 1
     assert last.status == "completed", last
-    assert [point.step for point in last.metrics.metrics.train_loss] == list(range(72))
+    assert [point.step for point in last.metrics.metrics.train_loss] == list(range(42))
     assert last.metrics.metrics.train_loss[-1].value < 0.5 * last.metrics.metrics.train_loss[0].value
     assert events.read_text(encoding="utf-8").count('"event": "plan"') == 4
     stop_platform(platform)
