@@ -34,7 +34,7 @@ def measure(way: str, rows: int, epochs: int, threads: int) -> dict[str, Any]:
     from transformers.utils.logging import disable_progress_bar
 
     from flywheel.local import packing
-    from flywheel.local.lora import LoraTraining, has_bfloat16
+    from flywheel.local.lora import AnswerTraining, has_bfloat16
 
     disable_progress_bar()
     if threads:
@@ -42,7 +42,7 @@ def measure(way: str, rows: int, epochs: int, threads: int) -> dict[str, Any]:
     if way == "padded":
         packing.WORTH_SHARING = CONTEXT  # no beginning is that long: every row is then treated as one without relatives
     spec, bfloat16 = _spec(epochs), has_bfloat16()
-    examples, training = _examples(rows), LoraTraining(spec)
+    examples, training = _examples(rows), AnswerTraining(spec)
     batches = _batches(examples, spec)
     passes = [part for batch in batches for part in packing.parts(batch)]
     began, losses = time.perf_counter(), []
@@ -101,7 +101,7 @@ def _loss_in_float32(examples: list[Any], spec: Any) -> float:
     from flywheel.local import lora
 
     lora.has_bfloat16 = lambda: False
-    return lora.LoraTraining(spec).validate(examples)
+    return lora.AnswerTraining(spec).validate(examples)
 
 
 def _peak_bytes() -> int:

@@ -196,7 +196,7 @@ def test_from_import_to_promotion_and_back(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(720)
 def test_a_run_alone_brings_its_platform_and_goes_on_after_an_interrupt(tmp_path: Path, home: Path) -> None:
     same_sides(home)
     flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(30)]))
@@ -210,7 +210,7 @@ def test_a_run_alone_brings_its_platform_and_goes_on_after_an_interrupt(tmp_path
     assert "goes on with" in rest and "Traceback" not in rest and "WARNING" not in rest
     assert not (home / "platform.json").exists()
 
-    second = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    second = subprocess.run(command, capture_output=True, text=True, timeout=480)
     assert second.returncode == 0, second.stderr
     run = json.loads(second.stdout)
     assert run["id"] in rest and run["id"] in second.stderr

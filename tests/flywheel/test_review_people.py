@@ -362,7 +362,7 @@ def undo_migration(database: Database) -> None:
     """Leave the file as it was before the desk's tables."""
     for row in database.query("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'review_stale_%'"):
         database.execute(f"DROP TRIGGER {row['name']}")
-    for table in ("review_stale", "review_queue", "review_claims", "proposals", "second_looks", "confidences"):
+    for table in ("review_stale", "review_queue", "review_claims", "second_looks", "confidences"):
         database.execute(f"DROP TABLE {table}")
     database.execute("DROP INDEX reviews_reviewer")
     for column in ("cause", "suggested_by", "seconds", "provisional"):

@@ -183,6 +183,7 @@ def test_a_child_that_dies_fails_the_job(platform: Platform, nemo: NeMoMicroserv
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(480)  # six starts of the platform
 def test_a_job_survives_a_stop_and_a_kill_of_the_platform(tmp_path: Path) -> None:
     """Once SIGTERM, once SIGKILL of platform and child together, once of the platform alone: one job, every step once."""
     home = tmp_path / "home"
