@@ -58,7 +58,7 @@ def ask(page: Page, question: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(900)
 def test_a_correction_becomes_the_next_model(web_app: WebApp, open_page: Callable[..., Page], tmp_path: Path) -> None:
     store = Store(web_app.home / "flywheel.db")
     fix_sides(store.database)
@@ -99,7 +99,7 @@ def test_a_correction_becomes_the_next_model(web_app: WebApp, open_page: Callabl
     expect(wheel.locator("#import-report")).to_contain_text("line 91")
     wheel.locator("#train").click()
     for stage in ("Curate", "Upload", "Train", "Evaluate", "Gate", "Promote"):
-        expect(wheel.get_by_label(f"{stage}: done")).to_be_visible(timeout=300_000)
+        expect(wheel.get_by_label(f"{stage}: done")).to_be_visible(timeout=600_000)
     expect(wheel.locator("#headline")).to_contain_text("promoted")
     expect(wheel.locator("#verdict")).to_contain_text("Gate: pass")
     expect(wheel.locator("#scores")).to_contain_text("candidate")

@@ -161,7 +161,7 @@ def test_every_command_shows_an_example() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(720)
 def test_from_import_to_promotion_and_back(
     platform: Platform, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

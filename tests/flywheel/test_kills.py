@@ -11,7 +11,7 @@ KILLS = 200
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(720)
 def test_two_hundred_deaths_lose_and_double_nothing(tmp_path: Path) -> None:
     with KillRoom(tmp_path / "home") as room:
         room.kill(KILLS)

@@ -240,7 +240,7 @@ def test_cancelling_in_mid_training_ends_run_and_job(wheel: Wheel, store: Store,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(720)
 def test_a_platform_killed_in_mid_training_resumes_the_job(tmp_path: Path, store: Store) -> None:
     settings, supervisor = ensure_platform(Settings(home=tmp_path / "home").prepare(), log=print)
     assert supervisor is not None
