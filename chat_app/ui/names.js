@@ -39,5 +39,5 @@ const name = () => {
     }
   }
 };
-const changes = { childList: true, subtree: true, attributes: true, attributeFilter: ["aria-label", "title"] };
+const changes = { childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ["aria-label", "title"] };
 new MutationObserver(name).observe(document.documentElement, changes);
