@@ -17,10 +17,12 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
+from chat_app.rails import Rails
 from flywheel.ledger import Ledger
 from flywheel.review import ReviewDesk
 from flywheel.store import Store
 from tests.browser import find_chromium
+from tests.chat_app.turn_room import Room, furnished
 from tests.fakes import ScriptedNim
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -182,3 +184,16 @@ def ask(page: Page, question: str) -> None:
     expect(page.locator("#chatbot").get_by_text(question).last).to_be_visible()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
     expect(page.locator("#box").get_by_role("button", name="Send", exact=True)).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def rails() -> Rails:
+    """The offline rails, loaded once a file."""
+    return Rails()
+
+
+@pytest.fixture
+def room(tmp_path: Path, rails: Rails) -> Iterator[Room]:
+    """Where a turn runs with scripted replies."""
+    with furnished(tmp_path, rails) as room:
+        yield room

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,22 +19,11 @@ from flywheel.review import ReviewDesk
 from tests.benchmarks import everyday
 from tests.chat_app.page_material import calling
 from tests.chat_app.red_team import CALLS, MESSAGES, RESULTS
-from tests.chat_app.turn_room import ADD, Room, ask, calls, decide, finished, furnished
+from tests.chat_app.turn_room import ADD, Room, ask, calls, decide, finished
 from tests.fakes import NimReply
 from tools.tool import Tool
 
 HACK = calls(("note", '{"text": "hacked"}'))
-
-
-@pytest.fixture(scope="module")
-def rails() -> Rails:
-    return Rails()
-
-
-@pytest.fixture
-def room(tmp_path: Path, rails: Rails) -> Iterator[Room]:
-    with furnished(tmp_path, rails) as room:
-        yield room
 
 
 def read(page: int) -> dict[str, Any]:

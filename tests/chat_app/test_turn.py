@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,22 +26,10 @@ from tests.chat_app.turn_room import (
     ask,
     calls,
     finished,
-    furnished,
     kinds,
     shown,
 )
 from tests.fakes import NimReply, ScriptedNim
-
-
-@pytest.fixture(scope="module")
-def rails() -> Rails:
-    return Rails()
-
-
-@pytest.fixture
-def room(tmp_path: Path, rails: Rails) -> Iterator[Room]:
-    with furnished(tmp_path, rails) as room:
-        yield room
 
 
 def test_while_a_candidate_is_on_trial_each_conversation_keeps_its_model_also_over_a_restart(room: Room) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chat_app.events import ConfirmationNeeded, Event, TextDelta, ToolCalled
-from chat_app.rails import Rails
 from chat_app.turn import resume_turn, run_turn
 from flywheel.errors import NotFound, StorageError
 from tests.chat_app.turn_room import (
@@ -24,23 +22,10 @@ from tests.chat_app.turn_room import (
     calls,
     decide,
     finished,
-    furnished,
     kinds,
     shown,
 )
 from tests.fakes import NimReply
-
-
-@pytest.fixture(scope="module")
-def rails() -> Rails:
-    return Rails()
-
-
-@pytest.fixture
-def room(tmp_path: Path, rails: Rails) -> Iterator[Room]:
-    with furnished(tmp_path, rails) as room:
-        yield room
-
 
 # writing tools -------------------------------------------------------------------------------------------------------
 
