@@ -51,6 +51,8 @@ NAMED = (
     ("promotions", "person"), ("audit", "person"), ("audit", "subject"), ("review_claims", "reviewer"),
 )  # fmt: skip
 """Where a name may stand in what stays."""
+TOLD = (("cancelled by ", "runs", "error"), ("rejected by ", "runs", "error"), ("rejected by ", "models", "reason"))
+"""Behind which words a name stands in a sentence that stays."""
 GONE = "(SELECT value FROM json_each(?1))"
 
 
@@ -204,7 +206,7 @@ class Eraser:
     def _learners(self, wanted: Wanted) -> dict[str, int]:
         """model → how many of the rows that go it was trained on or chosen by."""
         found = self._database.query(
-            "SELECT m.id, count(*) AS n FROM models m JOIN dataset_examples d ON d.dataset_id = m.run_id"
+            "SELECT m.id, count(*) AS n FROM models m JOIN dataset_examples d ON d.dataset_id = m.dataset_id"
             " WHERE d.split IN (SELECT value FROM json_each(?2))"
             f" AND d.example_id IN {GONE} GROUP BY m.id ORDER BY m.id",
             (dump([*wanted.rows]), dump(LEARNED)),
@@ -251,9 +253,9 @@ class Eraser:
         alias = f"erased-{self._hash(person)[:12]}"
         for table, column in NAMED:
             execute(f"UPDATE {table} SET {column} = ?2 WHERE {column} = ?1", (person, alias))
-        for told in ("cancelled by ", "rejected by "):
-            execute("UPDATE runs SET error = ?1 || ?3 || substr(error, length(?1 || ?2) + 1) WHERE error = ?1 || ?2"
-                    " OR substr(error, 1, length(?1 || ?2 || ':')) = ?1 || ?2 || ':'", (told, person, alias))  # fmt: skip
+        for told, table, column in TOLD:
+            execute(f"UPDATE {table} SET {column} = ?1 || ?3 || substr({column}, length(?1 || ?2) + 1) WHERE {column} = ?1 || ?2"
+                    f" OR substr({column}, 1, length(?1 || ?2 || ':')) = ?1 || ?2 || ':'", (told, person, alias))  # fmt: skip
 
     def _hand_over(self, person: str) -> None:
         """Examples of theirs that others also gave become the others': a turn's that it was approved for, or the import's."""
