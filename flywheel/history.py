@@ -150,8 +150,8 @@ class RunRecords:
         """Record model, job_id, scores or reason of one candidate; of the only one, also as the run's."""
         with self._database.transaction():
             run = self.run(run_id)
-            known: dict[str, Any] = run.candidates.get(method, {})
-            self._database.update("runs", run_id, {"candidates": dump(run.candidates | {method: known | facts})})
+            known = run.candidates | {method: run.candidates.get(method, {}) | facts}
+            self._database.update("runs", run_id, {"candidates": dump({m: known[m] for m in run.datasets if m in known})})
             if len(RECIPES[run.recipe]) == 1 and "model" in facts:
                 self.note(run_id, candidate=facts["model"], job_id=facts["job_id"])
 

@@ -244,7 +244,8 @@ class Ledger:
                 UNION SELECT example_id, turn_id FROM ({STANDING_REVIEWS}) WHERE response_override IS NOT NULL
             )
             SELECT t.id AS turn_id, t.conversation_id, t.question, r.updated_at AS rated_at, s.model, s.since
-            FROM served s JOIN models m ON m.id = s.model JOIN dataset_examples d ON d.dataset_id = m.dataset_id AND d.split = 'train'
+            FROM served s JOIN models m ON m.id = s.model
+            JOIN dataset_examples d ON d.dataset_id = m.dataset_id AND d.split = 'train'
             JOIN taught ON taught.example_id = d.example_id JOIN turns t ON t.id = taught.turn_id
             JOIN ratings r ON r.turn_id = t.id AND r.person = t.person AND r.thumb = 'down'
             JOIN conversations c ON c.id = t.conversation_id AND c.deleted_at IS NULL

@@ -129,7 +129,9 @@ class Registry:
             if overridden and not reason.strip():
                 raise InputError(f"{model_id!r} is {overridden}: give a reason why it is to serve all the same")
             self._move(model.id, "promote", person, reason.strip() or "by hand", run_id or model.run_id)
-            self._database.execute("UPDATE models SET status = 'promoted', reason = NULL WHERE id = ? AND status != 'base'", (model.id,))
+            self._database.execute(
+                "UPDATE models SET status = 'promoted', reason = NULL WHERE id = ? AND status != 'base'", (model.id,)
+            )
             self._database.execute("UPDATE runs SET outcome = 'promoted' WHERE candidate = ?", (model.id,))
             self._audit.record(person, "promote model", model.id, **({"overridden": overridden} if overridden else {}))
         return True

@@ -132,10 +132,11 @@ class Wheel:
         if "evaluate" in run.stages:
             self._nemo.cancel_evaluations(run_id)
         elif "train" in run.stages:
-            model = output_model(self._settings.namespace, self._settings.base_model, run_id)
-            job_id = run.job_id or self._nemo.training_of(model)
-            if job_id:
-                self._nemo.cancel_training(job_id)
+            for method, dataset_id in run.datasets.items():
+                model = output_model(self._settings.namespace, self._settings.base_model, dataset_id)
+                job_id = run.candidates.get(method, {}).get("job_id") or self._nemo.training_of(model)
+                if job_id:
+                    self._nemo.cancel_training(job_id)
 
     def promote(self, model: str, *, person: str, reason: str) -> bool:
         """Let a model serve; False if it does already.
