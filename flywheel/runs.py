@@ -21,9 +21,11 @@ from flywheel.ledger import Ledger
 from flywheel.nemo import Nemo
 from flywheel.policy import read_policy
 from flywheel.promote import Registry
+from flywheel.quarantine import Quarantine
 from flywheel.schedule import Outlook, Schedule
 from flywheel.settings import Settings
 from flywheel.stages import RunEnded, Stages
+from flywheel.starter import known_rows
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model
 from flywheel.upkeep import Upkeep
@@ -83,7 +85,10 @@ def _launcher_lock(settings: Settings) -> FileLock:
 
 def schedule_of(settings: Settings, store: Store) -> Schedule:
     """When runs begin by themselves, as the state folder's policy says at the moment of asking."""
-    return Schedule(store.database, lambda: read_policy(settings.home).schedule)
+    def scan() -> None:
+        Quarantine(store.database).scan(known_rows(), read_policy(settings.home).caps)
+
+    return Schedule(store.database, lambda: read_policy(settings.home).schedule, scan)
 
 
 class Wheel:

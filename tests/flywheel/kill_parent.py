@@ -37,9 +37,9 @@ from flywheel.train import Recipe
 
 TINY = Recipe(epochs=1, batch_size=8, learning_rate=1e-3, adapter_dim=4, alpha=8, adapter_dropout=0.0)
 PLACES: dict[type, tuple[str, ...]] = {
-    RunRecords: ("begin_stage", "end_stage", "note", "add_losses", "finish"),
+    RunRecords: ("begin_stage", "end_stage", "note", "note_candidate", "add_losses", "finish"),
     Ledger: ("save_dataset",),
-    Registry: ("add", "promote"),
+    Registry: ("add", "pass_over", "promote"),
     Nemo: (
         "ensure_namespace", "upload", "create_training", "training", "model_ids", "create_evaluation", "evaluation",
         "evaluation_samples",
@@ -48,6 +48,9 @@ PLACES: dict[type, tuple[str, ...]] = {
 """The calls before and after which a worker can die: everything that a stage writes or asks for."""
 CORRECTED = 20
 """Every so manieth turn is corrected as well as rated."""
+TAUGHT = """SELECT 1 FROM examples e JOIN groups g ON g.id = e.group_id
+    WHERE e.source = 'correction' AND g.side = 'train' AND e.superseded_by IS NULL"""
+"""Whether there is a correction to learn from beside what the model had said: then a run trains two candidates."""
 TOOL = {"type": "function", "function": {"name": "set_lamp", "description": "Set the lamp", "parameters": {
     "type": "object", "properties": {"level": {"type": "integer"}}, "required": ["level"]}}}  # fmt: skip
 
@@ -95,7 +98,7 @@ def work(settings: Settings, nemo: Nemo, told: Told) -> None:
     flywheel.runs.Nemo = lambda _: nemo  # type: ignore[assignment,misc]  # made before the fork: its certificates take long to load
     store = Store(settings.store_path)
     records = RunRecords(store.database)
-    run = records.active() or request(store, "somebody")
+    run = records.active() or request(store, "somebody", "compare" if store.database.first(TAUGHT) else "sft")
     told.resume(run)
     wheel = Wheel(settings, store, recipe=TINY)
     assert wheel.launch()

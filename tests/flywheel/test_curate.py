@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, digest_of, line_digest
 from flywheel.errors import InputError
 from flywheel.ledger import Example
+from flywheel.near_duplicates import clusters
 from flywheel.rows import Row, question_key
 from flywheel.sides import drawn_side
 
@@ -331,6 +332,7 @@ made_rows = st.builds(row, texts, answers, st.sampled_from([None, [WEATHER, CLOC
 sides = st.sampled_from(["train", "validation", "holdout"])
 sources = st.sampled_from(["correction", "thumb_up", "import"])
 examples_of = st.lists(st.builds(example, made_rows, sides, sources, st.integers(0, 59)), max_size=25)
+later_examples = st.lists(st.builds(example, made_rows, sides, sources, st.integers(60, 99)), min_size=1, max_size=15)
 
 
 def _stands_for(kept: Example, dropped: Example) -> bool:
@@ -355,3 +357,18 @@ def test_no_question_stands_on_two_sides_and_no_correction_is_lost(examples: lis
             assert dropped.source != "correction" or any(_stands_for(one, dropped) for one in kept)
         elif dropped.side == "holdout":
             assert made.splits[dropped.id] == "holdout"
+
+
+@settings(max_examples=100, deadline=None)
+@given(examples_of, later_examples)
+def test_rows_that_are_added_leave_the_others_where_they_were(examples: list[Example], added: list[Example]) -> None:
+    """Only a question that is nearly an added one's may move, and never from the exam to what is learned."""
+    try:
+        before, after = (curate(rows, [], OLD_SKILLS, run_id="run-1").splits for rows in (examples, [*examples, *added]))
+    except InputError:
+        return
+    cluster = clusters([one.row.question for one in (*examples, *added)])
+    touched = set(cluster[len(examples) :])
+    for one, number in zip(examples, cluster, strict=False):
+        assert number in touched or before[one.id] == after[one.id]
+        assert before[one.id] != "holdout" or after[one.id] in ("holdout", "excluded")
