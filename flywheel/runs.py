@@ -85,6 +85,7 @@ def _launcher_lock(settings: Settings) -> FileLock:
 
 def schedule_of(settings: Settings, store: Store) -> Schedule:
     """When runs begin by themselves, as the state folder's policy says at the moment of asking."""
+
     def scan() -> None:
         Quarantine(store.database).scan(known_rows(), read_policy(settings.home).caps)
 

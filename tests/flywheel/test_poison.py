@@ -123,8 +123,8 @@ def test_a_burst_of_proposals_from_outside_is_a_burst_and_a_vote_with_a_proposal
         moment = f"2026-02-02T08:{n // 60:02}:{n % 60:02}+00:00"
         assert one.turn_id
         if n < 20:  # half as many votes as would be a burst, each with a proposal
-            store.database.insert("ratings", {"turn_id": one.turn_id, "person": "intake:fair", "thumb": "down", "categories": "[]",
-                                              "opinion": "", "created_at": moment, "updated_at": moment})  # fmt: skip
+            vote = {"turn_id": one.turn_id, "person": "intake:fair", "thumb": "down", "categories": "[]", "opinion": ""}
+            store.database.insert("ratings", vote | {"created_at": moment, "updated_at": moment})
             proposals.add(Proposal(f"fair-{n}", one.turn_id, "intake:fair", saying("no"), "", moment))
         if n < 31:
             proposals.add(Proposal(f"loud-{n}", one.turn_id, "intake:loud", saying("no"), "", moment))
