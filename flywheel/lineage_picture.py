@@ -141,11 +141,16 @@ def _run(database: Database, run_id: str) -> list[Box]:
 
 
 def _model(database: Database, run_id: str) -> list[Box]:
-    sql = "SELECT m.id, m.status, m.erased_rows, s.model FROM models m LEFT JOIN served s ON s.model = m.id WHERE m.run_id = ?"
+    sql = (
+        "SELECT m.id, m.status, m.erased_rows, m.dataset_id, s.model FROM models m LEFT JOIN served s ON s.model = m.id"
+        " WHERE m.run_id = ? ORDER BY m.id"
+    )
     boxes = []
-    for row in database.query(f"{sql} ORDER BY m.id", (run_id,)):
+    for row in database.query(sql, (run_id,)):
         erased = [f"{row['erased_rows']} of its rows erased since"] if row["erased_rows"] else []
-        said = row["id"].rpartition("/")[2], "serves now" if row["model"] else row["status"], *erased
+        second = row["dataset_id"].removeprefix(run_id).strip("-").upper()
+        state = "serves now" if row["model"] else row["status"]
+        said = row["id"].rpartition("/")[2], f"{second}: {state}" if second else state, *erased
         boxes.append(Box(f"model {row['id']}", said, []))
     return boxes
 

@@ -258,11 +258,8 @@ def runs(found: Sequence[Run]) -> str:
 
 def models(found: Sequence[Model], served: str) -> str:
     """All models."""
-    rows = [
-        [m.id, "serves now" if m.id == served else m.status, times.clock(m.created_at), m.run_id or "", m.reason or ""]
-        for m in found
-    ]
-    return table(["model", "state", "since", "run", "why not"], rows, "No models yet.")
+    rows = [[m.id, "serves now" if m.id == served else m.status, times.clock(m.created_at), m.reason or ""] for m in found]
+    return table(["model", "state", "since", "why set aside"], rows, "No models yet.")
 
 
 def promotions(found: Sequence[Promotion]) -> str:
