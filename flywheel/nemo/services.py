@@ -205,7 +205,10 @@ class Nemo:
         with spoken_to("Customizer", self._settings.nemo_url, f"tell the status of the job {job_id!r}"):
             details = self._nemo.customization.jobs.status(job_id)
             state = training_state(details)
-            return with_gpus(state, details, self._nemo.customization.jobs.retrieve(job_id)) if state.finished else state
+            if state.finished:
+                with suppress(nemo_microservices.NotFoundError):  # what it took is no reason to lose what it made
+                    return with_gpus(state, details, self._nemo.customization.jobs.retrieve(job_id))
+            return state
 
     def cancel_training(self, job_id: str) -> None:
         """Cancel a customization job; one that has ended stays as it is."""
