@@ -48,9 +48,6 @@ PLACES: dict[type, tuple[str, ...]] = {
 """The calls before and after which a worker can die: everything that a stage writes or asks for."""
 CORRECTED = 20
 """Every so manieth turn is corrected as well as rated."""
-TAUGHT = """SELECT 1 FROM examples e JOIN groups g ON g.id = e.group_id
-    WHERE e.source = 'correction' AND g.side = 'train' AND e.superseded_by IS NULL"""
-"""Whether there is a correction to learn from beside what the model had said: then a run trains two candidates."""
 TOOL = {"type": "function", "function": {"name": "set_lamp", "description": "Set the lamp", "parameters": {
     "type": "object", "properties": {"level": {"type": "integer"}}, "required": ["level"]}}}  # fmt: skip
 
@@ -98,7 +95,10 @@ def work(settings: Settings, nemo: Nemo, told: Told) -> None:
     flywheel.runs.Nemo = lambda _: nemo  # type: ignore[assignment,misc]  # made before the fork: its certificates take long to load
     store = Store(settings.store_path)
     records = RunRecords(store.database)
-    run = records.active() or request(store, "somebody", "compare" if store.database.first(TAUGHT) else "sft")
+    run = records.active()
+    if run is None:
+        rate(store, told, corrected=True)  # a wrong answer to learn from, so that two candidates can be trained
+        run = request(store, "somebody", "compare")
     told.resume(run)
     wheel = Wheel(settings, store, recipe=TINY)
     assert wheel.launch()
