@@ -37,6 +37,8 @@ def run_page(run: Run) -> str:
     for stage in STAGES:
         entry = run.stages.get(stage)
         lines.append(f"  {stage:<9} {_stage(entry) if entry else '-'}")
+    overlap = run.stages.get("curate", {}).get("detail", {}).get("overlap")
+    lines += [f"  overlap   {overlap} questions both train and examine"] if overlap is not None else []
     for label, scores in (run.scores or {}).items():
         lines.append(f"  {label:<9} {_accuracy(Scores.from_dict(scores).overall)}")
     if len(run.candidates) > 1:

@@ -188,6 +188,29 @@ class Registry:
             self._audit.record(person, "roll back model", row["previous"], instead_of=served.model)
         return str(row["previous"])
 
+    def take_down(self) -> str | None:
+        """Let no model answer that learned from rows erased since. Returns the one that serves instead; None if none had to go.
+
+        It is the newest that was live, learned from none of them and is still there; in the end the base.
+        """
+        with self._database.transaction():
+            why, canary = "it learned from rows that were erased", self.canaries.running()
+            if canary and self.model(canary.model).erased_rows:
+                self.reject(canary.model, person=ITSELF, reason=why)
+            served = self.model(self.served().model)
+            if not served.erased_rows:
+                return None
+            clean = self._database.first(
+                "SELECT m.id FROM promotions p JOIN models m ON m.id = p.model LEFT JOIN runs r ON r.id = m.run_id"
+                " WHERE m.erased_rows = 0 AND m.status != 'rejected' AND m.base_model = ? AND r.removed_at IS NULL"
+                " ORDER BY p.id DESC LIMIT 1",
+                (served.base_model,),
+            )
+            instead = str(clean["id"]) if clean else served.base_model
+            self._move(instead, "rollback", ITSELF, f"instead of {served.id!r}: {why}", None)
+            self._audit.record(ITSELF, "take down model", served.id, instead=instead)
+        return instead
+
     # the canary ------------------------------------------------------------------------------------------------------
 
     def begin_canary(self, model_id: str, run_id: str, policy: CanaryPolicy) -> None:
