@@ -22,7 +22,7 @@ from flywheel.gate import decide
 from flywheel.gate_scores import RowScore
 from flywheel.history import RECIPES, Method, Run, RunRecords, Stage
 from flywheel.intake import IntakeWorker
-from flywheel.nemo import JobState, Nemo
+from flywheel.nemo import JobState, Nemo, TrainingState
 from flywheel.policy import Policy, read_policy
 from flywheel.promote import ITSELF, Model, Registry
 from flywheel.settings import Settings
@@ -123,30 +123,35 @@ class Stages:
         """Observe the jobs until they end and NIM lists their models; then the candidates are on record."""
         run = self._check(run_id)
         jobs: dict[Method, str] = {method: run.candidates[method]["job_id"] for method in run.datasets}
-        pace, known = Pace(), dict.fromkeys(jobs, 0)
-        while True:
-            states = {method: await self._patiently(run_id, self._nemo.training, job) for method, job in jobs.items()}
-            for method, state in states.items():
-                if len(state.losses) > known[method]:
-                    self._records.add_losses(run_id, [(_split(run, method, of), *point) for of, *point in state.losses])
-                    known[method] = len(state.losses)
-            await self._require_success(run_id, jobs, states)
-            if all(state.finished for state in states.values()):
-                break
-            percent = sum(state.percent for state in states.values()) / len(states)
-            told = {method: f"{state.status}, {state.epochs} epochs done" for method, state in states.items()}
-            self._show(run_id, percent, pace, "; ".join(_named(told)))
-            await asyncio.sleep(POLL_SECONDS)
+        states = await self._ended(run, jobs)
         self._records.note(run_id, cost={"train": _sum_of(state.took for state in states.values())})
         models = {method: run.candidates[method]["model"] for method in jobs}
         for model in models.values():
             await self._until_listed(run_id, model)
+        base, moment = self._settings.base_model, now()
         with self._database.transaction():
             for method, model in models.items():
-                known_model = Model(model, self._settings.base_model, run_id, "candidate", now(), dataset_id=run.datasets[method])
-                self._registry.add(known_model)
+                self._registry.add(Model(model, base, run_id, "candidate", moment, dataset_id=run.datasets[method]))
             detail = {m: {"job": jobs[m], "model": models[m], "epochs": states[m].epochs} for m in jobs}
             self._end(run_id, "train", {"candidates": detail})
+
+    async def _ended(self, run: Run, jobs: Mapping[Method, str]) -> dict[Method, TrainingState]:
+        """Follow the jobs to their end, with losses and progress on record."""
+        pace, known = Pace(), dict.fromkeys(jobs, 0)
+        while True:
+            states = {method: await self._patiently(run.id, self._nemo.training, job) for method, job in jobs.items()}
+            for method, state in states.items():
+                if len(state.losses) > known[method]:
+                    points = [(_split(run, method, split), step, value) for split, step, value in state.losses]
+                    self._records.add_losses(run.id, points)
+                    known[method] = len(points)
+            await self._require_success(run.id, jobs, states)
+            if all(state.finished for state in states.values()):
+                return states
+            percent = sum(state.percent for state in states.values()) / len(states)
+            told = {method: f"{state.status}, {state.epochs} epochs done" for method, state in states.items()}
+            self._show(run.id, percent, pace, "; ".join(_named(told)))
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _require_success(self, run_id: str, jobs: Mapping[Method, str], states: Mapping[Method, JobState]) -> None:
         """Raise PlatformError for a job that failed; the other, which is for nothing then, is cancelled."""
