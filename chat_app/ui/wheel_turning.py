@@ -64,7 +64,7 @@ def cost(run: Run | None) -> str:
 def _part(took: Cost, amount: float | None, words: Callable[[float], str]) -> tuple[str, str] | None:
     if amount is None:
         return None
-    each = took.per_point(amount)
+    each = took.per_point(amount) if amount else None
     return words(amount), f" ({words(each)} a point)" if each is not None else ""
 
 

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -28,7 +29,10 @@ from flywheel.history import Run, RunRecords
 from flywheel.ledger import Ledger
 from flywheel.lineage import Lineage
 from flywheel.lineage_picture import columns
+from flywheel.nemo import Nemo
 from flywheel.promote import Registry
+from flywheel.retain import Policy as RetentionPolicy
+from flywheel.retain import Retention
 from flywheel.runs import Wheel
 from flywheel.settings import LOCAL_BASE_MODEL, Settings
 from flywheel.store import Store
@@ -97,9 +101,13 @@ def store(settings: Settings) -> Iterator[Store]:
     opened.close()
 
 
+def named(services: WheelServices, settings: Settings) -> Settings:
+    return settings.with_urls(*(f"{services.url}/{part}" for part in ("nemo", "nds", "nim")))
+
+
 @pytest.fixture
 def wheel(services: WheelServices, settings: Settings, store: Store) -> Iterator[Wheel]:
-    launched = Wheel(settings.with_urls(*(f"{services.url}/{part}" for part in ("nemo", "nds", "nim"))), store)
+    launched = Wheel(named(services, settings), store)
     assert launched.launch()
     yield launched
     launched.shutdown()
@@ -138,6 +146,9 @@ def test_where_the_two_are_equal_sft_is_judged_and_dpo_is_kept_as_rejected(
     assert b"rejected_response" in (files[1] / TRAINING_FILE).read_bytes()
     with pytest.raises(InputError, match=r"is rejected: give a reason"):
         Registry(store.database).promote(dpo["model"], person="dev", reason="")
+    with closing(Nemo(named(services, settings))) as nemo:
+        Retention(settings, store, RetentionPolicy).remove(run, nemo)
+    assert not any(folder.exists() for folder in files)
 
 
 def test_dpo_is_judged_where_it_wins(services: WheelServices, wheel: Wheel, store: Store) -> None:
