@@ -103,10 +103,11 @@ def import_(output: Output, source: str, split: str, limit: int | None) -> None:
 @click.option("--wait", is_flag=True, help="Work the run off and wait for its end, also without the web app.")
 @click.option(
     "--recipe",
-    type=click.Choice(RECIPES),
+    type=click.Choice([*RECIPES]),
     default="sft",
     show_default=True,
-    help="How it learns: from right answers (sft), or from corrections beside the model's own wrong answers (dpo).",
+    help="How it learns: from right answers (sft), from corrections beside the model's own wrong answers (dpo), or both ways, of "
+    "which the gate judges DPO's model only where it wins on the holdout (compare).",
 )
 @json_option
 @click.pass_obj

@@ -14,6 +14,7 @@ from flywheel.erase import Eraser, Erasure
 from flywheel.errors import InputError
 from flywheel.lineage import Lineage
 from flywheel.lineage_picture import picture
+from flywheel.policy import read_policy
 
 WORDS = {
     "conversations": "conversations", "turns": "turns", "tool_calls": "tool calls", "ratings": "ratings",
@@ -54,13 +55,13 @@ def lineage(output: Output, name: str, svg: Path | None) -> None:
 def erase(output: Output, person: str, yes: bool) -> None:
     """Take PERSON out of everything that is kept: words, ratings, examples, datasets, copies, tools' rows, logs.
 
-    Says first what there is, and asks. Models that learned from their rows are marked; what serves is yours to change. May be
-    repeated, and must be after an interruption.
+    Says first what there is, and asks. Models that learned from their rows are marked; what serves is yours to change, unless
+    policy.toml says that it goes at once. May be repeated, and must be after an interruption.
 
     Example: flywheel erase ann
     """
     with opened_state() as (settings, store):
-        eraser = Eraser(settings, store)
+        eraser = Eraser(settings, store, policy=read_policy(settings.home).erasure)
         if not yes:
             if output.json:
                 raise InputError(
@@ -86,7 +87,9 @@ def _told(done: Erasure) -> str:
     lines = [f"Erased of {done.person!r}:", _listed(done)]
     if done.models:
         lines.append("These models are marked in `flywheel models`. `flywheel run` trains one without the rows.")
-    if any(learner.serves for learner in done.models):
+    if done.instead:
+        lines.append(f"The one that served was taken down: {done.instead} serves now.")
+    elif any(learner.serves for learner in done.models):
         lines.append(
             "One of them serves until you change that: `flywheel rollback`, or `flywheel promote` a model that is clean."
         )

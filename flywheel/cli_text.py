@@ -37,8 +37,13 @@ def run_page(run: Run) -> str:
     for stage in STAGES:
         entry = run.stages.get(stage)
         lines.append(f"  {stage:<9} {_stage(entry) if entry else '-'}")
+    overlap = run.stages.get("curate", {}).get("detail", {}).get("overlap")
+    lines += [f"  overlap   {overlap} questions both train and examine"] if overlap is not None else []
     for label, scores in (run.scores or {}).items():
         lines.append(f"  {label:<9} {_accuracy(Scores.from_dict(scores).overall)}")
+    if len(run.candidates) > 1:
+        lines += [f"  {method.upper():<9} {_candidate(facts)}" for method, facts in run.candidates.items()]
+        lines += [f"  compared  {reason}" for reason in {facts.get("reason") for facts in run.candidates.values()} if reason]
     lines += [f"  {run.verdict['verdict']}: {reason}" for reason in run.verdict["reasons"]] if run.verdict else []
     lines += [f"  candidate {run.candidate}"] if run.candidate else []
     lines += [f"  error     {run.error}"] if run.error else []
@@ -55,7 +60,8 @@ def model_list(models: list[Model], served: Served, canary: Canary | None = None
     """Models, a line each, one for a candidate on trial; marked: the one that serves, and rows erased since."""
     lines = []
     for m in models:
-        mark = f"  {m.erased_rows} of its rows erased since: train anew with `flywheel run`" if m.erased_rows else ""
+        mark = f"  {m.reason}" if m.reason else ""
+        mark += f"  {m.erased_rows} of its rows erased since: train anew with `flywheel run`" if m.erased_rows else ""
         lines.append(f"{'*' if m.id == served.model else ' '} {m.id}  {m.status}  {m.created_at[:16]}{mark}")
     if canary and seen and canary.status == "running":
         lines.append(
@@ -106,6 +112,10 @@ class Follower:
             self._told = f"{stage} {tens}"
             left = f", about {eta:.0f} s left" if eta else ""
             self._say(f"{stage} {tens} %{left}" if percent else stage)
+
+
+def _candidate(facts: dict[str, Any]) -> str:
+    return f"{facts['model']}{': ' + _accuracy(Scores.from_dict(facts['scores']).overall) if facts.get('scores') else ''}"
 
 
 def _state(run: Run) -> str:

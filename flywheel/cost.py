@@ -17,6 +17,8 @@ METRIC = "function_name_and_args_accuracy"
 class Cost:
     """seconds: wall time of all stages. tokens: learned from and evaluated on. points: percentage points of whole calls gained.
 
+    gpu_seconds: what the customization jobs held: the seconds that they ran, times the GPUs of their config.
+
     None = not known: not reported by the services, or not reached yet.
     """
 

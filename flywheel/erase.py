@@ -2,7 +2,8 @@
 
 What they asked and what came of it goes: conversations, turns, calls, ratings, reviews of their turns, the examples made of them.
 Where they acted for others (reviewed, imported, promoted), the act stays and their name goes. Models that learned from their
-rows are marked, not taken down: that is a developer's decision. Knows the store; `traces` knows the files beside it.
+rows are marked, and taken down where the policy says so; else that is a developer's decision. Knows the store; `traces` knows the
+files beside it.
 
 Files go first, the database last: the database alone says what to look for in the files. Whatever is killed in between, erasing
 again finds the rest. The app may go on meanwhile, as the file is rebuilt beside open connections; a turn of theirs that is being
@@ -51,7 +52,16 @@ NAMED = (
     ("promotions", "person"), ("audit", "person"), ("audit", "subject"), ("review_claims", "reviewer"),
 )  # fmt: skip
 """Where a name may stand in what stays."""
+TOLD = (("cancelled by ", "runs", "error"), ("rejected by ", "runs", "error"), ("rejected by ", "models", "reason"))
+"""Behind which words a name stands in a sentence that stays."""
 GONE = "(SELECT value FROM json_each(?1))"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """take_down: whether a model that learned from erased rows stops answering at once."""
+
+    take_down: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,13 +77,15 @@ class Learner:
 class Erasure:
     """What is there to erase, or was erased. counts: what → how many. models: those that learned from it.
 
-    remaining: addresses of copies at services that are not ours to open; they must be deleted there.
+    remaining: addresses of copies at services that are not ours to open; they must be deleted there. instead: the model that
+    serves since, where one was taken down.
     """
 
     person: str
     counts: dict[str, int]
     models: list[Learner]
     remaining: list[str]
+    instead: str | None = None
 
     @property
     def nothing(self) -> bool:
@@ -96,7 +108,8 @@ class Erasure:
 class Eraser:
     """Looks for a person, and takes them out. patience: seconds to wait for who is reading the store's file just then."""
 
-    def __init__(self, settings: Settings, store: Store, *, patience: float = 10) -> None:
+    def __init__(self, settings: Settings, store: Store, *, policy: Policy = Policy(), patience: float = 10) -> None:
+        self._policy = policy
         self._patience = patience
         self._settings = settings
         self._database: Database = store.database
@@ -125,9 +138,10 @@ class Eraser:
             with self._database.transaction():
                 self._refuse_during_run()  # one may have begun since, and copied their rows
                 self._erase_records(person, self._wanted(person))
+                instead = Registry(self._database).take_down() if self._policy.take_down else None
         self._database.purge(self._patience)
         self._database.update("erasures", tombstone, {"finished_at": now()})
-        return told
+        return replace(told, instead=instead)
 
     def _withdraw(self, person: str) -> list[str]:
         """Delete their entries at an Intake that is not ours to open; the addresses of those that are still there.
@@ -204,7 +218,7 @@ class Eraser:
     def _learners(self, wanted: Wanted) -> dict[str, int]:
         """model → how many of the rows that go it was trained on or chosen by."""
         found = self._database.query(
-            "SELECT m.id, count(*) AS n FROM models m JOIN dataset_examples d ON d.dataset_id = m.run_id"
+            "SELECT m.id, count(*) AS n FROM models m JOIN dataset_examples d ON d.dataset_id = m.dataset_id"
             " WHERE d.split IN (SELECT value FROM json_each(?2))"
             f" AND d.example_id IN {GONE} GROUP BY m.id ORDER BY m.id",
             (dump([*wanted.rows]), dump(LEARNED)),
@@ -251,9 +265,9 @@ class Eraser:
         alias = f"erased-{self._hash(person)[:12]}"
         for table, column in NAMED:
             execute(f"UPDATE {table} SET {column} = ?2 WHERE {column} = ?1", (person, alias))
-        for told in ("cancelled by ", "rejected by "):
-            execute("UPDATE runs SET error = ?1 || ?3 || substr(error, length(?1 || ?2) + 1) WHERE error = ?1 || ?2"
-                    " OR substr(error, 1, length(?1 || ?2 || ':')) = ?1 || ?2 || ':'", (told, person, alias))  # fmt: skip
+        for told, table, column in TOLD:
+            execute(f"UPDATE {table} SET {column} = ?1 || ?3 || substr({column}, length(?1 || ?2) + 1) WHERE {column} = ?1 || ?2"
+                    f" OR substr({column}, 1, length(?1 || ?2 || ':')) = ?1 || ?2 || ':'", (told, person, alias))  # fmt: skip
 
     def _hand_over(self, person: str) -> None:
         """Examples of theirs that others also gave become the others': a turn's that it was approved for, or the import's."""

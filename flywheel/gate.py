@@ -67,13 +67,14 @@ class _Compared(NamedTuple):
     red_lost: list[str]
 
 
-def decide(candidate: Sequence[RowScore], current: Sequence[RowScore], policy: Policy = Policy()) -> Verdict:
+def decide(candidate: Sequence[RowScore], current: Sequence[RowScore], policy: Policy = Policy(), *, tried: int = 1) -> Verdict:
     """Judge a candidate by its whole calls (name and arguments), row by row, against the current model.
 
     fail: significantly worse on the holdout or with a tool, or old skills or refusals lost beyond their margin, or a row of the
     red team lost. pass: none of these, and significantly better on the holdout. inconclusive: everything else, also where the two
-    were scored on other rows.
+    were scored on other rows. tried: of how many candidates this one was chosen on these rows; each has its part of alpha.
     """
+    alpha = policy.alpha / tried
     mine, theirs = ({(row.suite, row.key): row for row in rows} for rows in (candidate, current))
     strangers = len(mine.keys() ^ theirs.keys())
     if strangers or len(mine) < len(candidate) or len(theirs) < len(current):
@@ -81,15 +82,15 @@ def decide(candidate: Sequence[RowScore], current: Sequence[RowScore], policy: P
         return Verdict("inconclusive", [reason], {"rows_that_differ": strangers})
     found = _compared_in([(row, theirs[place]) for place, row in mine.items()])
     costs = {"candidate": cost_of(candidate), "current": cost_of(current)}
-    numbers = _numbers(found, policy) | {"cost": costs, "policy": asdict(policy)}
+    numbers = _numbers(found, alpha) | {"cost": costs, "policy": asdict(policy), "tried": tried}
     faults = _faults(found, policy)
     if faults:
         return Verdict("fail", faults, numbers)
-    if mcnemar(found.holdout.won, found.holdout.lost) < policy.alpha:
+    if mcnemar(found.holdout.won, found.holdout.lost) < alpha:
         return Verdict("pass", [_significantly("better", found.holdout), *_kept(found)], numbers)
-    more = rows_to_decide(found.holdout.won, found.holdout.lost, found.holdout.rows, policy.alpha)
+    more = rows_to_decide(found.holdout.won, found.holdout.lost, found.holdout.rows, alpha)
     numbers["holdout"]["more_rows"] = more
-    return Verdict("inconclusive", [*_undecided(found.holdout, more, policy), *_kept(found)], numbers)
+    return Verdict("inconclusive", [*_undecided(found.holdout, more, alpha), *_kept(found)], numbers)
 
 
 def _compared_in(both: Sequence[tuple[RowScore, RowScore]]) -> _Compared:
@@ -118,9 +119,9 @@ def _whole(row: RowScore) -> bool:
     return row.name_and_args
 
 
-def _numbers(found: _Compared, policy: Policy) -> dict[str, Any]:
+def _numbers(found: _Compared, alpha: float) -> dict[str, Any]:
     holdout, names = ({"interval": list(bootstrap_interval(p.won, p.lost, p.rows))} for p in (found.holdout, found.names))
-    smallest = _smallest_points(found.holdout.rows, policy)
+    smallest = _smallest_points(found.holdout.rows, alpha)
     return {
         "holdout": _pair_numbers(found.holdout) | holdout | {"smallest_visible_points": smallest},
         "names": _pair_numbers(found.names) | names,
@@ -161,11 +162,11 @@ def _faults(found: _Compared, policy: Policy) -> list[str]:
     return faults
 
 
-def _undecided(holdout: Pairs, more: int | None, policy: Policy) -> list[str]:
+def _undecided(holdout: Pairs, more: int | None, alpha: float) -> list[str]:
     """Why the rows at hand do not decide, which effect they could have shown, and how many more would do."""
     if holdout.rows == 0:
         return ["there are no holdout rows to compare the two on: import examples or approve more"]
-    needed = wins_needed(0, policy.alpha)
+    needed = wins_needed(0, alpha)
     reasons = [f"no significant difference on the holdout: {_versus(holdout)}"]
     wrong = holdout.rows - holdout.current
     if holdout.rows < needed:
@@ -176,10 +177,10 @@ def _undecided(holdout: Pairs, more: int | None, policy: Policy) -> list[str]:
             "add examples of what it still gets wrong"
         )
     else:
-        smallest = _smallest_points(holdout.rows, policy)
+        smallest = _smallest_points(holdout.rows, alpha)
         reasons.append(
             f"the smallest gain that {holdout.rows} rows can show is {smallest:.1f} points ({needed} rows won and none lost); "
-            f"with {holdout.lost} lost it takes {wins_needed(holdout.lost, policy.alpha)} won"
+            f"with {holdout.lost} lost it takes {wins_needed(holdout.lost, alpha)} won"
         )
     return [*reasons, _missing(holdout, more)]
 
@@ -192,9 +193,9 @@ def _missing(holdout: Pairs, more: int | None) -> str:
     return f"about {more} more row{'' if more == 1 else 's'} like these would decide"
 
 
-def _smallest_points(rows: int, policy: Policy) -> float | None:
+def _smallest_points(rows: int, alpha: float) -> float | None:
     """The smallest difference, in percentage points, that could be significant on so many rows; None if none could."""
-    needed = wins_needed(0, policy.alpha)
+    needed = wins_needed(0, alpha)
     return 100 * needed / rows if rows >= needed else None
 
 

@@ -6,7 +6,7 @@ Every write may be repeated: a step that runs again after a crash leaves the sam
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flywheel.database import Database, dump, now
@@ -16,8 +16,10 @@ from flywheel.errors import NotFound
 Stage = Literal["curate", "upload", "train", "evaluate", "gate", "promote"]
 STAGES: tuple[Stage, ...] = ("curate", "upload", "train", "evaluate", "gate", "promote")
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-RecipeName = Literal["sft", "dpo"]
-RECIPES: tuple[RecipeName, ...] = ("sft", "dpo")
+Method = Literal["sft", "dpo"]
+RecipeName = Literal["sft", "dpo", "compare"]
+RECIPES: dict[RecipeName, tuple[Method, ...]] = {"sft": ("sft",), "dpo": ("dpo",), "compare": ("sft", "dpo")}
+"""Which candidates a run trains. Of several, the first is judged unless another wins against it."""
 Outcome = Literal["promoted", "canary", "waiting", "rejected"]
 
 
@@ -29,7 +31,8 @@ class Run:
     progress: {percent 0-100 of the present stage, eta_seconds or None, message}.
     scores: {"base" | "current" | "candidate": scores of that model on the same rows}. verdict: what the gate said.
     outcome: promoted; canary (it answers a share of the conversations); waiting (for a developer); rejected.
-    recipe: by which the candidate is trained. cost: see `cost.py`.
+    recipe: which candidates are trained. candidates: each one's {model, job_id, scores, reason why it is judged or not}.
+    candidate, job_id: of the one that is judged; where several are trained, it is known at the gate. cost: see `cost.py`.
     removed_at: when its files and its model went; the record stays.
     """
 
@@ -50,15 +53,22 @@ class Run:
     recipe: RecipeName = "sft"
     cost: dict[str, Any] | None = None
     removed_at: str | None = None
+    candidates: dict[Method, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def active(self) -> bool:
         """Whether it still has something to do."""
         return self.status in ("queued", "running")
 
+    @property
+    def datasets(self) -> dict[Method, str]:
+        """The id of the data set that each candidate learns from."""
+        first, *others = RECIPES[self.recipe]
+        return {first: self.id} | {method: f"{self.id}-{method}" for method in others}
+
 
 def _run(record: Record) -> Run:
-    columns = ("stages", "progress", "scores", "verdict", "cost")
+    columns = ("stages", "progress", "scores", "verdict", "cost", "candidates")
     return Run(**record | {name: json.loads(record[name]) if record[name] is not None else None for name in columns})
 
 
@@ -78,6 +88,7 @@ class RunRecords:
             "stages": "{}",
             "progress": "{}",
             "recipe": recipe,
+            "candidates": "{}",
         }
         self._database.insert("runs", record, ignore=True)
         return self.run(run_id)
@@ -134,6 +145,15 @@ class RunRecords:
         assert columns.keys() <= {"job_id", "candidate", "current", "scores", "verdict", "cost"}, columns
         encoded = {name: dump(value) if name in ("scores", "verdict", "cost") else value for name, value in columns.items()}
         self._database.update("runs", run_id, encoded)
+
+    def note_candidate(self, run_id: str, method: Method, **facts: Any) -> None:
+        """Record model, job_id, scores or reason of one candidate; of the only one, also as the run's."""
+        with self._database.transaction():
+            run = self.run(run_id)
+            known = run.candidates | {method: run.candidates.get(method, {}) | facts}
+            self._database.update("runs", run_id, {"candidates": dump({m: known[m] for m in run.datasets if m in known})})
+            if len(RECIPES[run.recipe]) == 1 and "model" in facts:
+                self.note(run_id, candidate=facts["model"], job_id=facts["job_id"])
 
     def finish(self, run_id: str, status: RunStatus, *, outcome: Outcome | None = None, error: str | None = None) -> None:
         """End a run; the stage that was running takes the same end. A run that has ended keeps its end."""

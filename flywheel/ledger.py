@@ -208,11 +208,16 @@ class Ledger:
 
     # datasets --------------------------------------------------------------------------------------------------------
 
-    def save_dataset(self, dataset_id: str, digest: str, manifest: dict[str, Any], splits: dict[str, str]) -> None:
-        """Record a dataset (id = its run's) and which example went into which split. Saving it again changes nothing."""
+    def save_dataset(
+        self, dataset_id: str, digest: str, manifest: dict[str, Any], splits: dict[str, str], *, run_id: str | None = None
+    ) -> None:
+        """Record a dataset and which example went into which split. Saving it again changes nothing.
+
+        run_id: whose it is, where the dataset does not bear the run's own id.
+        """
         with self._database.transaction():
             record = {"id": dataset_id, "digest": digest, "manifest": dump(manifest), "created_at": now()}
-            self._database.insert("datasets", record, ignore=True)
+            self._database.insert("datasets", record | {"run_id": run_id or dataset_id}, ignore=True)
             rows = [{"dataset_id": dataset_id, "example_id": example, "split": split} for example, split in splits.items()]
             self._database.insert_many("dataset_examples", rows, ignore=True)
 
@@ -239,7 +244,8 @@ class Ledger:
                 UNION SELECT example_id, turn_id FROM ({STANDING_REVIEWS}) WHERE response_override IS NOT NULL
             )
             SELECT t.id AS turn_id, t.conversation_id, t.question, r.updated_at AS rated_at, s.model, s.since
-            FROM served s JOIN models m ON m.id = s.model JOIN dataset_examples d ON d.dataset_id = m.run_id AND d.split = 'train'
+            FROM served s JOIN models m ON m.id = s.model
+            JOIN dataset_examples d ON d.dataset_id = m.dataset_id AND d.split = 'train'
             JOIN taught ON taught.example_id = d.example_id JOIN turns t ON t.id = taught.turn_id
             JOIN ratings r ON r.turn_id = t.id AND r.person = t.person AND r.thumb = 'down'
             JOIN conversations c ON c.id = t.conversation_id AND c.deleted_at IS NULL

@@ -93,22 +93,22 @@ class Lineage:
         model = registry.model(model_id)
         facts: dict[str, Any] = {"status": model.status, "base_model": model.base_model, "created_at": model.created_at[:16]}
         facts |= {"serves_now": registry.served().model == model_id, "learned_from_rows_erased_since": model.erased_rows}
-        return Node("model", model_id, facts, [self._run(model.run_id)] if model.run_id else [])
+        return Node("model", model_id, facts, [self._run(model.run_id, model.dataset_id)] if model.run_id else [])
 
-    def _run(self, run_id: str) -> Node:
+    def _run(self, run_id: str, dataset_id: str | None) -> Node:
         run = self._database.first("SELECT requested_by, created_at, status, outcome FROM runs WHERE id = ?", (run_id,)) or {}
-        found = self._database.first("SELECT digest, manifest FROM datasets WHERE id = ?", (run_id,))
-        return Node("run", run_id, run, [self._dataset(run_id, found)] if found else [])
+        found = self._database.first("SELECT id, digest, manifest FROM datasets WHERE id = ?", (dataset_id,))
+        return Node("run", run_id, run, [self._dataset(found)] if found else [])
 
-    def _dataset(self, run_id: str, found: Record) -> Node:
+    def _dataset(self, found: Record) -> Node:
         manifest = json.loads(found["manifest"])
         replay = {side: counts.get("replay", 0) for side, counts in manifest.get("counts", {}).get("source", {}).items()}
         rows = self._database.query(
             "SELECT e.id, e.source, e.import_id, e.line, e.messages, d.split FROM dataset_examples d"
             " JOIN examples e ON e.id = d.example_id WHERE d.dataset_id = ? ORDER BY e.created_at, e.id",
-            (run_id,),
+            (found["id"],),
         )
-        origins = self._origins(run_id)
+        origins = self._origins(found["id"])
         by_source: dict[str, list[Record]] = defaultdict(list)
         for row in rows:
             by_source[row["source"]].append(row)
@@ -120,19 +120,19 @@ class Lineage:
         facts = {"rows": len(rows), "replay_rows": sum(replay.values()), "rows_erased_since": _erased(manifest)}
         return Node("dataset", found["digest"], facts, sources)
 
-    def _origins(self, run_id: str) -> dict[str, list[Node]]:
+    def _origins(self, dataset_id: str) -> dict[str, list[Node]]:
         """example → where it came from: its import, its turns with their ratings and their person."""
         inside = "SELECT example_id FROM dataset_examples WHERE dataset_id = ?"
         origins: dict[str, list[Node]] = defaultdict(list)
         imports = "SELECT e.id AS example_id, e.line, i.* FROM examples e JOIN imports i ON i.id = e.import_id"
-        for found in self._database.query(f"{imports} WHERE e.id IN ({inside})", (run_id,)):
+        for found in self._database.query(f"{imports} WHERE e.id IN ({inside})", (dataset_id,)):
             origins[found["example_id"]].append(_import(found, line=found["line"]))
         stands = f"SELECT turn_id, example_id FROM ({STANDS_FOR}) WHERE example_id IN ({inside})"
-        ratings = self._ratings(f"SELECT turn_id FROM ({stands})", run_id)
+        ratings = self._ratings(f"SELECT turn_id FROM ({stands})", dataset_id)
         turns = (
             f"SELECT s.example_id, t.id, t.person, t.question, t.created_at FROM ({stands}) s JOIN turns t ON t.id = s.turn_id"
         )
-        for turn in self._database.query(turns + " ORDER BY t.created_at, t.id", (run_id,)):
+        for turn in self._database.query(turns + " ORDER BY t.created_at, t.id", (dataset_id,)):
             children = [*ratings.get(turn["id"], []), Node("person", turn["person"])]
             origins[turn["example_id"]].append(Node("turn", turn["id"], _said(turn), children))
         return origins
@@ -205,8 +205,8 @@ class Lineage:
         return [_membership(found, None, rows=found["n"]) for found in rows]
 
 
-MEMBERSHIPS = """SELECT d.example_id, d.split, s.id AS run_id, s.digest, m.id AS model, m.status
-    FROM dataset_examples d JOIN datasets s ON s.id = d.dataset_id LEFT JOIN models m ON m.run_id = s.id"""
+MEMBERSHIPS = """SELECT d.example_id, d.split, s.run_id, s.digest, m.id AS model, m.status
+    FROM dataset_examples d JOIN datasets s ON s.id = d.dataset_id LEFT JOIN models m ON m.dataset_id = s.id"""
 
 
 def _said(turn: Record) -> dict[str, Any]:

@@ -18,6 +18,9 @@ WIDTH, HEIGHT, GAP, ROW = 138, 58, 24, 76
 SHOWN_PEOPLE = 4
 SOURCES = {"correction": "correction", "thumb_up": "approved thumb up", "import": "imported row"}
 INSIDE = "SELECT example_id FROM dataset_examples WHERE dataset_id = ?"
+"""The run's own data set, which holds all that its other one does: that is made of the same examples."""
+USED = """SELECT DISTINCT e.source, d.dataset_id FROM dataset_examples d JOIN datasets s ON s.id = d.dataset_id
+    JOIN examples e ON e.id = d.example_id WHERE s.run_id = ? AND d.split != 'excluded' ORDER BY d.dataset_id"""
 TURNS = f"SELECT turn_id FROM ({STANDS_FOR}) WHERE example_id IN ({INSIDE})"
 
 
@@ -34,7 +37,7 @@ Column = tuple[str, list[Box]]
 
 def picture(database: Database, name: str) -> str:
     """The SVG of the run that this name stands for, or that made the model of this name. Raises NotFound."""
-    run = database.first("SELECT * FROM runs WHERE id = ? OR candidate = ?", (name, name))
+    run = database.first("SELECT id FROM runs WHERE id = ?1 UNION SELECT run_id FROM models WHERE id = ?1", (name,))
     if run is None:
         raise NotFound(f"no run and no trained model {name!r}: `flywheel runs` and `flywheel models` list them")
     return draw(columns(database, run["id"]))
@@ -106,40 +109,50 @@ def _rows(database: Database, run_id: str) -> list[Box]:
     for row in database.query(sql, (run_id,)):
         by_source.setdefault(row["source"], []).append((row["split"], row["n"]))
     counted = f"SELECT source, count(DISTINCT person) AS people FROM examples WHERE id IN ({INSIDE}) GROUP BY source"
+    used: dict[str, list[str]] = {}
+    for row in database.query(USED, (run_id,)):
+        used.setdefault(row["source"], []).append(f"dataset {row['dataset_id']}")
     people = {row["source"]: row["people"] for row in database.query(counted, (run_id,))}
     boxes = [
         Box(f"source {source}",
             (f"{_count(sum(n for _, n in by_source[source]), words)}", f"by {_count(people[source], 'person', 'people')}",
-             ", ".join(f"{n} {split}" for split, n in by_source[source])), ["dataset"])
+             ", ".join(f"{n} {split}" for split, n in by_source[source])), used.get(source, []))
         for source, words in SOURCES.items() if source in by_source
     ]  # fmt: skip
     replayed = sum(counts.get("replay", 0) for counts in _manifest(database, run_id).get("counts", {}).get("source", {}).values())
-    return [*boxes, Box("replay", (_count(replayed, "replay row"),), ["dataset"])] if replayed else boxes
+    return [*boxes, Box("replay", (_count(replayed, "replay row"),), [f"dataset {run_id}"])] if replayed else boxes
 
 
 def _dataset(database: Database, run_id: str) -> list[Box]:
-    row = database.first("SELECT digest FROM datasets WHERE id = ?", (run_id,))
-    if row is None:
-        return []
-    splits = _manifest(database, run_id).get("splits", {})
-    lines = [f"{count} {split.replace('_', ' ')}" for split, count in splits.items()]
-    return [Box("dataset", (row["digest"][:12], *lines[:2]), ["run"])]
+    boxes = []
+    for row in database.query("SELECT id, digest FROM datasets WHERE run_id = ? ORDER BY id", (run_id,)):
+        splits = _manifest(database, row["id"]).get("splits", {})
+        lines = [f"{count} {split.replace('_', ' ')}" for split, count in splits.items()]
+        boxes.append(Box(f"dataset {row['id']}", (row["digest"][:12], *lines[:2]), ["run"]))
+    return boxes
 
 
 def _run(database: Database, run_id: str) -> list[Box]:
     row = database.first("SELECT requested_by, status, outcome FROM runs WHERE id = ?", (run_id,))
     if row is None:
         return []
-    return [Box("run", (run_id, row["outcome"] or row["status"], f"asked for by {row['requested_by']}"), ["model"])]
+    near = [f"model {model['id']}" for model in database.query("SELECT id FROM models WHERE run_id = ?", (run_id,))]
+    return [Box("run", (run_id, row["outcome"] or row["status"], f"asked for by {row['requested_by']}"), near)]
 
 
 def _model(database: Database, run_id: str) -> list[Box]:
-    sql = "SELECT m.id, m.status, m.erased_rows, s.model FROM models m LEFT JOIN served s ON s.model = m.id WHERE m.run_id = ?"
-    row = database.first(sql, (run_id,))
-    if row is None:
-        return []
-    erased = [f"{row['erased_rows']} of its rows erased since"] if row["erased_rows"] else []
-    return [Box("model", (row["id"].rpartition("/")[2], "serves now" if row["model"] else row["status"], *erased), [])]
+    sql = (
+        "SELECT m.id, m.status, m.erased_rows, m.dataset_id, s.model FROM models m LEFT JOIN served s ON s.model = m.id"
+        " WHERE m.run_id = ? ORDER BY m.id"
+    )
+    boxes = []
+    for row in database.query(sql, (run_id,)):
+        erased = [f"{row['erased_rows']} of its rows erased since"] if row["erased_rows"] else []
+        second = row["dataset_id"].removeprefix(run_id).strip("-").upper()
+        state = "serves now" if row["model"] else row["status"]
+        said = row["id"].rpartition("/")[2], f"{second}: {state}" if second else state, *erased
+        boxes.append(Box(f"model {row['id']}", said, []))
+    return boxes
 
 
 def _manifest(database: Database, run_id: str) -> dict[str, Any]:

@@ -334,3 +334,16 @@ WHEN new.outcome = 'rejected' AND old.outcome IS NOT 'rejected'
 BEGIN
 INSERT INTO events (kind, run_id, model, created_at, due_at) VALUES ('rejected', new.id, new.candidate, MOMENT, MOMENT); END;
 """.replace("MOMENT", "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')")
+
+COMPARISON = """
+-- JSON: sft | dpo -> {model, job_id, scores, reason}; candidate is the one that is judged
+ALTER TABLE runs ADD COLUMN candidates TEXT NOT NULL DEFAULT '{}';
+UPDATE runs SET candidates = json_object(recipe, json_object('model', candidate, 'job_id', job_id)) WHERE candidate IS NOT NULL;
+-- a run that compares recipes makes a data set for each
+ALTER TABLE datasets ADD COLUMN run_id TEXT;
+UPDATE datasets SET run_id = id;
+-- the data set that it learned from, and why it was set aside
+ALTER TABLE models ADD COLUMN dataset_id TEXT;
+ALTER TABLE models ADD COLUMN reason TEXT;
+UPDATE models SET dataset_id = run_id;
+"""

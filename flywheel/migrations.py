@@ -11,6 +11,7 @@ from flywheel.migration_scripts import (
     AUDIT,
     CANARY,
     CHAT,
+    COMPARISON,
     CURATION,
     DESK,
     ERASURE,
@@ -116,3 +117,9 @@ def m012_turning(database: Database) -> None:
     Triggers write the events, so that none is lost whichever process or module ends a run or moves the served row.
     """
     _run(database, TURNING)
+
+
+@MIGRATIONS()
+def m013_comparison(database: Database) -> None:
+    """Runs that train several candidates, each from a data set of its own, and why a model was set aside."""
+    _run(database, COMPARISON)

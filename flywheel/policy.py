@@ -14,6 +14,7 @@ from typing import Any
 
 from flywheel.canary import Policy as CanaryPolicy
 from flywheel.caps import Caps
+from flywheel.erase import Policy as ErasurePolicy
 from flywheel.errors import InputError
 from flywheel.gate import Policy as GatePolicy
 from flywheel.promote import Policy as PromotionPolicy
@@ -36,6 +37,7 @@ class Policy:
     caps: Caps = field(default_factory=Caps)
     schedule: SchedulePolicy = field(default_factory=SchedulePolicy)
     retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    erasure: ErasurePolicy = field(default_factory=ErasurePolicy)
     notify: NotifyPolicy = field(default_factory=NotifyPolicy)
 
 

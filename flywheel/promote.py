@@ -32,6 +32,7 @@ class Model:
     """A model that this flywheel knows. run_id: the run that trained it; None for the base.
 
     erased_rows: how many of the rows that it learned from were erased since; a model with any should be trained anew.
+    dataset_id: the data set that it learned from; None = the run's own. reason: why it was set aside.
     """
 
     id: str
@@ -40,6 +41,8 @@ class Model:
     status: ModelStatus
     created_at: str
     erased_rows: int = 0
+    dataset_id: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Registry:
 
     def add(self, model: Model) -> None:
         """Record a model; one that is known stays as it is."""
-        self._database.insert("models", vars(model), ignore=True)
+        self._database.insert("models", vars(model) | {"dataset_id": model.dataset_id or model.run_id}, ignore=True)
 
     def model(self, model_id: str) -> Model:
         """One model. Raises NotFound, naming those that exist."""
@@ -126,19 +129,27 @@ class Registry:
             if overridden and not reason.strip():
                 raise InputError(f"{model_id!r} is {overridden}: give a reason why it is to serve all the same")
             self._move(model.id, "promote", person, reason.strip() or "by hand", run_id or model.run_id)
-            self._database.execute("UPDATE models SET status = 'promoted' WHERE id = ? AND status != 'base'", (model.id,))
+            self._database.execute(
+                "UPDATE models SET status = 'promoted', reason = NULL WHERE id = ? AND status != 'base'", (model.id,)
+            )
             self._database.execute("UPDATE runs SET outcome = 'promoted' WHERE candidate = ?", (model.id,))
             self._audit.record(person, "promote model", model.id, **({"overridden": overridden} if overridden else {}))
         return True
 
     def _objection(self, model: Model) -> str | None:
         """What stands against a candidate; None if the gate passed it, if it served before, and for the base."""
-        found = self._database.first("SELECT verdict ->> 'verdict' AS said FROM runs WHERE candidate = ?", (model.id,))
+        sql = "SELECT iif(candidate = ?, verdict ->> 'verdict', NULL) AS said FROM runs WHERE id = ?"
+        found = self._database.first(sql, (model.id, model.run_id))
         if model.status == "rejected":
             return "rejected"
         if model.status != "candidate" or found is None or found["said"] == "pass":
             return None
         return f"judged {found['said']!r} by the gate" if found["said"] else "not judged by the gate"
+
+    def pass_over(self, model_id: str, reason: str) -> None:
+        """Reject a candidate that is not judged, since another of its run is; one that somebody put live stays."""
+        sql = "UPDATE models SET status = 'rejected', reason = ? WHERE id = ? AND status = 'candidate'"
+        self._database.execute(sql, (reason, model_id))
 
     def reject(self, model_id: str, *, person: str, reason: str) -> None:
         """Set a candidate aside for good, also one on trial. Raises Conflict if it serves or is the base."""
@@ -152,7 +163,7 @@ class Registry:
             self._audit.record(person, "reject model", model_id)
 
     def _set_aside(self, model_id: str, why: str) -> None:
-        self._database.update("models", model_id, {"status": "rejected"})
+        self._database.update("models", model_id, {"status": "rejected", "reason": why})
         self._database.execute("UPDATE runs SET outcome = 'rejected', error = ? WHERE candidate = ?", (why, model_id))
 
     def roll_back(self, *, person: str, reason: str) -> str:
@@ -167,7 +178,7 @@ class Registry:
                 return served.model
             row = self._database.first(
                 "SELECT previous FROM promotions WHERE model = ? AND kind != 'rollback' AND previous IS NOT NULL"
-                " AND previous NOT IN (SELECT candidate FROM runs WHERE removed_at IS NOT NULL AND candidate IS NOT NULL)"
+                " AND previous NOT IN (SELECT m.id FROM models m JOIN runs r ON r.id = m.run_id WHERE r.removed_at IS NOT NULL)"
                 " ORDER BY id DESC LIMIT 1",
                 (served.model,),
             )
@@ -176,6 +187,29 @@ class Registry:
             self._move(row["previous"], "rollback", person, reason, None)
             self._audit.record(person, "roll back model", row["previous"], instead_of=served.model)
         return str(row["previous"])
+
+    def take_down(self) -> str | None:
+        """Let no model answer that learned from rows erased since. Returns the one that serves instead; None if none had to go.
+
+        It is the newest that was live, learned from none of them and is still there; in the end the base.
+        """
+        with self._database.transaction():
+            why, canary = "it learned from rows that were erased", self.canaries.running()
+            if canary and self.model(canary.model).erased_rows:
+                self.reject(canary.model, person=ITSELF, reason=why)
+            served = self.model(self.served().model)
+            if not served.erased_rows:
+                return None
+            clean = self._database.first(
+                "SELECT m.id FROM promotions p JOIN models m ON m.id = p.model LEFT JOIN runs r ON r.id = m.run_id"
+                " WHERE m.erased_rows = 0 AND m.status != 'rejected' AND m.base_model = ? AND r.removed_at IS NULL"
+                " ORDER BY p.id DESC LIMIT 1",
+                (served.base_model,),
+            )
+            instead = str(clean["id"]) if clean else served.base_model
+            self._move(instead, "rollback", ITSELF, f"instead of {served.id!r}: {why}", None)
+            self._audit.record(ITSELF, "take down model", served.id, instead=instead)
+        return instead
 
     # the canary ------------------------------------------------------------------------------------------------------
 

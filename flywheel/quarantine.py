@@ -19,9 +19,12 @@ from flywheel.rows import Row
 from flywheel.suspects import Vote, suspects
 
 VOTES = """
-SELECT r.person, r.turn_id, r.created_at, t.question, r.opinion FROM ratings r JOIN turns t ON t.id = r.turn_id
-WHERE r.thumb IS NOT NULL ORDER BY r.created_at, r.turn_id, r.person
+SELECT v.person, v.turn_id, min(v.created_at) AS created_at, t.question, max(v.opinion) AS opinion FROM (
+    SELECT person, turn_id, created_at, opinion FROM ratings WHERE thumb IS NOT NULL
+    UNION ALL SELECT person, turn_id, created_at, opinion FROM proposals
+) v JOIN turns t ON t.id = v.turn_id GROUP BY v.person, v.turn_id ORDER BY 3, v.turn_id, v.person
 """
+"""Who said that an answer was good or bad, or proposed another one: one vote a person and turn."""
 HELD = """
 SELECT id, held, person, messages FROM examples WHERE held IS NOT NULL AND NOT released AND superseded_by IS NULL
 ORDER BY held, created_at, id

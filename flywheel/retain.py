@@ -47,26 +47,35 @@ class Retention:
             return []
         older = self._records.runs(ALL)[keep:]
         needed = self._needed()
-        return [run for run in reversed(older) if _over(run) and run.removed_at is None and run.candidate not in needed]
+        return [run for run in reversed(older) if _over(run) and run.removed_at is None and not needed & _models(run)]
 
     def remove(self, run: Run, nemo: Nemo) -> None:
         """Remove what a run left; may be repeated. Raises PlatformError, StorageError: then it is tried again later."""
-        if run.candidate:
-            nemo.remove_model(run.candidate)
-        nemo.remove_dataset(run.id)
-        folder = self._settings.home / "datasets" / run.id
+        for model in sorted(_models(run)):
+            nemo.remove_model(model)
+        for dataset_id in run.datasets.values():
+            nemo.remove_dataset(dataset_id)
+            self._remove_folder(dataset_id)
+        self._database.update("runs", run.id, {"removed_at": now()})
+
+    def _remove_folder(self, dataset_id: str) -> None:
+        folder = self._settings.home / "datasets" / dataset_id
         try:
             for place in (folder, folder.with_suffix(".draft")):
                 if place.exists():
                     shutil.rmtree(place)
         except OSError as error:
             raise StorageError(f"cannot remove {str(folder)!r}: {error.strerror}; look at its permissions") from error
-        self._database.update("runs", run.id, {"removed_at": now()})
 
     def _needed(self) -> set[str]:
         """What serves now and what a roll-back may bring back."""
         served = self._registry.served().model
         return {served} | {move.previous for move in self._registry.promotions(ALL) if move.model == served and move.previous}
+
+
+def _models(run: Run) -> set[str]:
+    """All that it trained."""
+    return {facts["model"] for facts in run.candidates.values()} | ({run.candidate} if run.candidate else set())
 
 
 def _over(run: Run) -> bool:

@@ -21,9 +21,11 @@ from flywheel.ledger import Ledger
 from flywheel.nemo import Nemo
 from flywheel.policy import read_policy
 from flywheel.promote import Registry
+from flywheel.quarantine import Quarantine
 from flywheel.schedule import Outlook, Schedule
 from flywheel.settings import Settings
 from flywheel.stages import RunEnded, Stages
+from flywheel.starter import known_rows
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model
 from flywheel.upkeep import Upkeep
@@ -83,7 +85,11 @@ def _launcher_lock(settings: Settings) -> FileLock:
 
 def schedule_of(settings: Settings, store: Store) -> Schedule:
     """When runs begin by themselves, as the state folder's policy says at the moment of asking."""
-    return Schedule(store.database, lambda: read_policy(settings.home).schedule)
+
+    def scan() -> None:
+        Quarantine(store.database).scan(known_rows(), read_policy(settings.home).caps)
+
+    return Schedule(store.database, lambda: read_policy(settings.home).schedule, scan)
 
 
 class Wheel:
@@ -132,10 +138,11 @@ class Wheel:
         if "evaluate" in run.stages:
             self._nemo.cancel_evaluations(run_id)
         elif "train" in run.stages:
-            model = output_model(self._settings.namespace, self._settings.base_model, run_id)
-            job_id = run.job_id or self._nemo.training_of(model)
-            if job_id:
-                self._nemo.cancel_training(job_id)
+            for method, dataset_id in run.datasets.items():
+                model = output_model(self._settings.namespace, self._settings.base_model, dataset_id)
+                job_id = run.candidates.get(method, {}).get("job_id") or self._nemo.training_of(model)
+                if job_id:
+                    self._nemo.cancel_training(job_id)
 
     def promote(self, model: str, *, person: str, reason: str) -> bool:
         """Let a model serve; False if it does already.

@@ -20,10 +20,10 @@ from flywheel.history import Run, RunRecords
 Cause = Literal["schedule", "threshold"]
 Quiet = tuple[time, time]
 
-NEW_ROWS = """SELECT count(*) AS n FROM examples e WHERE superseded_by IS NULL
+NEW_ROWS = """SELECT count(*) AS n FROM examples e WHERE superseded_by IS NULL AND (held IS NULL OR released)
     AND created_at > coalesce((SELECT max(created_at) FROM runs), '')
     AND NOT EXISTS (SELECT 1 FROM dataset_examples d WHERE d.example_id = e.id)"""
-"""Rows of a run that failed are not counted again: it would be tried for ever."""
+"""Rows of a run that failed are not counted again: it would be tried for ever. Rows in quarantine train nothing."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +118,15 @@ def said(when: datetime, moment: datetime) -> str:
 
 
 class Schedule:
-    """The schedule of one installation. policy: reads the present policy, or raises InputError."""
+    """The schedule of one installation. policy: reads the present policy, or raises InputError.
 
-    def __init__(self, database: Database, policy: Callable[[], Policy]) -> None:
+    scan: puts new rows that look planted into quarantine, so that a flood of them begins no run.
+    """
+
+    def __init__(self, database: Database, policy: Callable[[], Policy], scan: Callable[[], object] = lambda: None) -> None:
         self._database = database
         self._policy = policy
+        self._scan = scan
         self._records = RunRecords(database)
 
     def outlook(self, moment: datetime | None = None) -> Outlook:
@@ -153,6 +157,10 @@ class Schedule:
         self._remember(self._policy(), moment, anew=False)
         if outlook.due is None or outlook.begins != moment or self._records.active():
             return None
+        if outlook.due == "threshold":
+            self._scan()
+            if self.outlook(moment).due is None:
+                return None
         try:
             with self._database.transaction():
                 self._remember(self._policy(), moment, anew=True)

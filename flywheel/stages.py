@@ -8,31 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, curate
+from flywheel.comparison import compare
+from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE
 from flywheel.database import now
+from flywheel.dataset import Datasets
 from flywheel.errors import PlatformError, StorageError
 from flywheel.evaluate import Evaluation, read_exam, results, results_of
 from flywheel.gate import decide
 from flywheel.gate_scores import RowScore
-from flywheel.history import Run, RunRecords, Stage
+from flywheel.history import RECIPES, Method, Run, RunRecords, Stage
 from flywheel.intake import IntakeWorker
-from flywheel.ledger import Example, Ledger
-from flywheel.nemo import JobState, Nemo
-from flywheel.pii import mask
+from flywheel.nemo import JobState, Nemo, TrainingState
 from flywheel.policy import Policy, read_policy
-from flywheel.preferences import with_preferences
 from flywheel.promote import ITSELF, Model, Registry
-from flywheel.quarantine import Quarantine
-from flywheel.red_team import with_attacks
-from flywheel.rows import Message, Row
-from flywheel.settings import LOCAL_BASE_MODEL, Settings
-from flywheel.starter import known_rows, load_old_skills, load_red_team, load_replay
+from flywheel.settings import Settings
 from flywheel.store import Store
 from flywheel.train import Recipe, output_model, preference_recipe_for, recipe_for
 from flywheel.transport import PlatformAway
@@ -76,103 +69,98 @@ class Stages:
         self._settings = settings
         self._nemo = nemo
         self._recipe = recipe
-        self._store = store
         self._database = store.database
         self._records = RunRecords(store.database)
-        self._ledger = Ledger(store.database)
+        self._datasets = Datasets(settings, store)
         self._registry = Registry(store.database)
         self._intake = IntakeWorker(settings, store)
 
     # curate and upload -----------------------------------------------------------------------------------------------
 
     async def curate(self, run_id: str) -> None:
-        """Make the dataset and record which example went where; a dataset that was recorded is final."""
-        self._begin(run_id, "curate")
+        """Make the datasets and record which example went where; what was recorded is final."""
+        run = self._begin(run_id, "curate")
         read_policy(self._settings.home)  # a fault in the file is told before anything is trained
-        if self._ledger.dataset(run_id) is None:
+        if self._datasets.manifest(run_id) is None:
             await asyncio.to_thread(self._intake.once)  # what was said elsewhere counts, too
-            await asyncio.to_thread(self._make_dataset, run_id)
-        manifest = self._ledger.dataset(run_id) or {}
+            await asyncio.to_thread(self._datasets.make, run)
+        manifest = self._datasets.manifest(run_id) or {}
         shown = ("digest", "files", "splits", "replay_share", "old_skills", "overlap", "missing", "masked", "quarantined")
         self._end(run_id, "curate", {name: manifest[name] for name in shown} | {"excluded": len(manifest["exclusions"])})
 
-    def _make_dataset(self, run_id: str) -> None:
-        caps = read_policy(self._settings.home).caps
-        Quarantine(self._database).scan(known_rows(), caps)
-        examples = self._ledger.examples()
-        made = curate(examples, load_replay(), load_old_skills(), run_id=run_id, caps=caps)
-        made = with_attacks(made, load_red_team())
-        if self._records.run(run_id).recipe == "dpo":
-            spaced = self._settings.base_model != LOCAL_BASE_MODEL
-            made = with_preferences(made, examples, self._wrong_answers(examples), spaced=spaced)
-        folder = self._folder(run_id)
-        draft = folder.with_suffix(".draft")
-        try:
-            for place in (draft, folder):  # what a crash left
-                shutil.rmtree(place, ignore_errors=True)
-            for path, content in made.files.items():
-                (draft / path).parent.mkdir(parents=True, exist_ok=True)
-                (draft / path).write_bytes(content)
-            draft.rename(folder)
-        except OSError as error:
-            raise StorageError(f"cannot write the dataset {str(folder)!r}: {error.strerror}; make room and run again") from error
-        self._ledger.save_dataset(run_id, made.manifest["digest"], made.manifest, made.splits)
-
-    def _wrong_answers(self, examples: list[Example]) -> dict[str, Message]:
-        """Example id → what the model itself had said first, for corrections of its turns; masked as the examples are."""
-        wrong: dict[str, Message] = {}
-        for example in examples:
-            if example.source == "correction" and example.turn_id:
-                turn = self._store.turn(example.turn_id)
-                said = next((each for each in turn.messages if each["role"] == "assistant"), None)
-                if said is not None:
-                    whole = Row([*turn.context, {"role": "user", "content": turn.question}, said], turn.tools)
-                    wrong[example.id] = mask(whole).row.messages[-1]
-        return wrong
-
     async def upload(self, run_id: str) -> None:
-        """Put the dataset into the Data Store and register it."""
+        """Put the datasets into the Data Store and register them."""
         self._begin(run_id, "upload")
-        manifest = self._ledger.dataset(run_id) or {}
-        files = {path: self._read(run_id, path) for path in manifest["files"]}
         await self._patiently(run_id, self._nemo.ensure_namespace)
-        files_url = await self._patiently(run_id, self._nemo.upload, run_id, files)
-        self._end(run_id, "upload", {"files_url": files_url, "bytes": sum(map(len, files.values()))})
+        urls, size = [], 0
+        for dataset_id in self._records.run(run_id).datasets.values():
+            files = self._datasets.files(dataset_id)
+            urls.append(await self._patiently(run_id, self._nemo.upload, dataset_id, files))
+            size += sum(map(len, files.values()))
+        self._end(run_id, "upload", {"files_url": ", ".join(urls), "bytes": size})
 
     # train -----------------------------------------------------------------------------------------------------------
 
     async def submit_training(self, run_id: str) -> None:
-        """Submit the customization job, once, and record it."""
-        self._begin(run_id, "train")
+        """Submit each candidate's customization job, once, and record it."""
+        run, base = self._begin(run_id, "train"), self._settings.base_model
+        for method, dataset_id in reversed(run.datasets.items()):  # DPO first: it is what a service may not offer
+            model = output_model(self._settings.namespace, base, dataset_id)
+            asked = self._recipe_of(method, dataset_id).hyperparameters()
+            job_id = await self._patiently(run_id, self._nemo.create_training, dataset_id, dataset_id, model, asked)
+            self._records.note_candidate(run_id, method, model=model, job_id=job_id)
+            if not self._records.run(run_id).active:  # cancelled just while the job was being created, so nobody knew its id
+                await self._patiently(run_id, self._nemo.cancel_training, job_id)
+                raise RunEnded(run_id)
+
+    def _recipe_of(self, method: Method, dataset_id: str) -> Recipe:
         base = self._settings.base_model
-        candidate = output_model(self._settings.namespace, base, run_id)
-        recipe: Recipe = self._recipe or recipe_for(base, self._read(run_id, TRAINING_FILE).count(b"\n"))
-        if self._records.run(run_id).recipe == "dpo":
-            recipe = preference_recipe_for(base)
-        create = self._nemo.create_training
-        job_id = await self._patiently(run_id, create, run_id, run_id, candidate, recipe.hyperparameters())
-        self._records.note(run_id, job_id=job_id, candidate=candidate)
-        if not self._records.run(run_id).active:  # cancelled just while the job was being created, so nobody knew its id
-            await self._patiently(run_id, self._nemo.cancel_training, job_id)
+        if method == "dpo":
+            return preference_recipe_for(base)
+        return self._recipe or recipe_for(base, self._datasets.read(dataset_id, TRAINING_FILE).count(b"\n"))
 
     async def watch_training(self, run_id: str) -> None:
-        """Observe the job until it ends and NIM lists its model; then the candidate is on record."""
+        """Observe the jobs until they end and NIM lists their models; then the candidates are on record."""
         run = self._check(run_id)
-        assert run.job_id and run.candidate
-        pace, known = Pace(), 0
-        while not (state := await self._patiently(run_id, self._nemo.training, run.job_id)).finished:
-            if len(state.losses) > known:
-                self._records.add_losses(run_id, state.losses)
-                known = len(state.losses)
-            self._show(run_id, state.percent, pace, f"{state.status}, {state.epochs} epochs done")
-            await asyncio.sleep(POLL_SECONDS)
-        self._records.add_losses(run_id, state.losses)
-        self._records.note(run_id, cost={"train": state.took})
-        _completed("training", run.job_id, state)
-        await self._until_listed(run_id, run.candidate)
+        jobs: dict[Method, str] = {method: run.candidates[method]["job_id"] for method in run.datasets}
+        states = await self._ended(run, jobs)
+        self._records.note(run_id, cost={"train": _sum_of(state.took for state in states.values())})
+        models = {method: run.candidates[method]["model"] for method in jobs}
+        for model in models.values():
+            await self._until_listed(run_id, model)
+        base, moment = self._settings.base_model, now()
         with self._database.transaction():
-            self._registry.add(Model(run.candidate, self._settings.base_model, run_id, "candidate", now()))
-            self._end(run_id, "train", {"job": run.job_id, "model": run.candidate, "epochs": state.epochs})
+            for method, model in models.items():
+                self._registry.add(Model(model, base, run_id, "candidate", moment, dataset_id=run.datasets[method]))
+            detail = {m: {"job": jobs[m], "model": models[m], "epochs": states[m].epochs} for m in jobs}
+            self._end(run_id, "train", {"candidates": detail})
+
+    async def _ended(self, run: Run, jobs: Mapping[Method, str]) -> dict[Method, TrainingState]:
+        """Follow the jobs to their end, with losses and progress on record."""
+        pace, known = Pace(), dict.fromkeys(jobs, 0)
+        while True:
+            states = {method: await self._patiently(run.id, self._nemo.training, job) for method, job in jobs.items()}
+            for method, state in states.items():
+                if len(state.losses) > known[method]:
+                    points = [(_split(run, method, split), step, value) for split, step, value in state.losses]
+                    self._records.add_losses(run.id, points)
+                    known[method] = len(points)
+            await self._require_success(run.id, jobs, states)
+            if all(state.finished for state in states.values()):
+                return states
+            percent = sum(state.percent for state in states.values()) / len(states)
+            told = {method: f"{state.status}, {state.epochs} epochs done" for method, state in states.items()}
+            self._show(run.id, percent, pace, "; ".join(_named(told)))
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _require_success(self, run_id: str, jobs: Mapping[Method, str], states: Mapping[Method, JobState]) -> None:
+        """Raise PlatformError for a job that failed; the other, which is for nothing then, is cancelled."""
+        for method, state in states.items():
+            if state.finished and state.status != "completed":
+                for other, job_id in jobs.items():
+                    if not states[other].finished:
+                        await self._patiently(run_id, self._nemo.cancel_training, job_id)
+                _completed("training", jobs[method], state)
 
     async def _until_listed(self, run_id: str, model: str) -> None:
         deadline = time.monotonic() + LISTED_SECONDS
@@ -188,7 +176,7 @@ class Stages:
         run = self._begin(run_id, "evaluate")
         current = run.current or self._registry.served().model
         self._records.note(run_id, current=current)
-        rows = len(read_exam(self._read(run_id, HOLDOUT_FILE)))
+        rows = len(read_exam(self._datasets.read(run_id, HOLDOUT_FILE)))
         files_url = f"hf://datasets/{self._settings.namespace}/{run_id}/{HOLDOUT_FILE}"
         jobs = {}
         for label, model in self._examined(self._records.run(run_id)).items() if rows else ():
@@ -209,7 +197,7 @@ class Stages:
             percent = sum(state.percent for state in states.values()) / len(states)
             self._show(run_id, percent, pace, ", ".join(f"{label} {state.percent:.0f} %" for label, state in states.items()))
             await asyncio.sleep(POLL_SECONDS)
-        exam, run = read_exam(self._read(run_id, HOLDOUT_FILE)), self._check(run_id)
+        exam, run = read_exam(self._datasets.read(run_id, HOLDOUT_FILE)), self._check(run_id)
         found = {
             label: await self._patiently(run_id, results, self._nemo, jobs[label], model, exam) if exam else results_of([])
             for label, model in self._examined(run).items()
@@ -218,17 +206,21 @@ class Stages:
         tokens = sum(state.took.get("tokens", 0) for state in states.values())
         self._records.note(run_id, cost=(run.cost or {}) | {"evaluate": {"tokens": tokens} if tokens else {}})
         scores = {label: evaluation.scores.to_dict() for label, evaluation in found.items()}
-        self._records.note(run_id, scores={"base": scores["current"]} | scores)
+        for label, method in _candidates(run).items():
+            self._records.note_candidate(run_id, method, scores=scores[label])
+        told = {label: of for label, of in scores.items() if label not in RECIPES["compare"]}
+        self._records.note(run_id, scores={"base": scores["current"]} | told)
         self._end(run_id, "evaluate", {"rows": len(exam), "jobs": jobs})
 
     def _examined(self, run: Run) -> dict[str, str]:
         """Which models are compared: label → model id."""
-        assert run.candidate and run.current
-        models = {"candidate": run.candidate, "current": run.current}
+        assert run.current
+        models = {label: run.candidates[method]["model"] for label, method in _candidates(run).items()}
+        models["current"] = run.current
         return models if run.current == self._settings.base_model else models | {"base": self._settings.base_model}
 
     def _write_scores(self, run_id: str, found: dict[str, Evaluation]) -> None:
-        path = self._folder(run_id) / SCORES_FILE
+        path = self._datasets.folder(run_id) / SCORES_FILE
         try:
             path.with_suffix(".draft").write_text(json.dumps({label: evaluation.rows for label, evaluation in found.items()}))
             path.with_suffix(".draft").replace(path)
@@ -238,14 +230,32 @@ class Stages:
     # gate and promote ------------------------------------------------------------------------------------------------
 
     async def gate(self, run_id: str) -> None:
-        """Judge the candidate."""
-        self._begin(run_id, "gate")
-        raw = json.loads(self._read(run_id, SCORES_FILE))
-        rows = {label: [RowScore(*row) for row in raw[label]] for label in ("candidate", "current")}
+        """Judge the candidate; of two, the one that `compare` prefers, and the other is set aside."""
+        run = self._begin(run_id, "gate")
+        raw = json.loads(self._datasets.read(run_id, SCORES_FILE))
+        rows = {label: [RowScore(*row) for row in raw[label]] for label in (*_candidates(run), "current")}
         policy = read_policy(self._settings.home).gate
-        verdict = await asyncio.to_thread(decide, rows["candidate"], rows["current"], policy)
-        self._records.note(run_id, verdict=verdict.to_dict())
-        self._end(run_id, "gate", {"verdict": verdict.verdict, "reasons": verdict.reasons})
+        (label, *others), why = [*_candidates(run)], None
+        for other in others:
+            won, why = compare(rows[label], rows[other], (label.upper(), other.upper()), policy.alpha)
+            label = other if won else label
+        verdict = await asyncio.to_thread(decide, rows[label], rows["current"], policy, tried=1 + len(others))
+        with self._database.transaction():
+            run = self._check(run_id)
+            if why is not None:
+                self._choose(run, _candidates(run)[label], why)
+            self._records.note(run_id, verdict=verdict.to_dict())
+        self._end(run_id, "gate", {"verdict": verdict.verdict, "reasons": verdict.reasons} | ({"compared": why} if why else {}))
+
+    def _choose(self, run: Run, chosen: Method, why: str) -> None:
+        """Record one candidate as the run's and set the others aside."""
+        for method, facts in run.candidates.items():
+            self._records.note_candidate(run.id, method, reason=why)
+            if method != chosen:
+                self._registry.pass_over(facts["model"], why)
+        facts = run.candidates[chosen]
+        scores = (run.scores or {}) | {"candidate": facts["scores"]}
+        self._records.note(run.id, candidate=facts["model"], job_id=facts["job_id"], scores=scores)
 
     async def promote(self, run_id: str) -> None:
         """End the run: put a candidate that passed live, in one transaction, or leave it waiting for a developer."""
@@ -315,15 +325,6 @@ class Stages:
                 self._check(run_id)
                 await asyncio.sleep(POLL_SECONDS)
 
-    def _folder(self, run_id: str) -> Path:
-        return self._settings.home / "datasets" / run_id
-
-    def _read(self, run_id: str, path: str) -> bytes:
-        try:
-            return (self._folder(run_id) / path).read_bytes()
-        except OSError as error:
-            raise StorageError(f"the run's file {path!r} cannot be read: {error.strerror}; start another run") from error
-
 
 def _completed(what: str, job_id: str, state: JobState) -> None:
     """Raise PlatformError with the job's own reason unless it completed."""
@@ -331,3 +332,24 @@ def _completed(what: str, job_id: str, state: JobState) -> None:
         raise PlatformError(f"the {what} (job {job_id}) was cancelled at the service; start another run")
     if state.status != "completed":
         raise PlatformError(f"the {what} (job {job_id}) failed: {state.message or 'the service gave no reason; look at its log'}")
+
+
+def _candidates(run: Run) -> dict[str, Method]:
+    """What each candidate is called beside the current model and the base: label → how it was trained."""
+    methods = RECIPES[run.recipe]
+    return {"candidate": methods[0]} if len(methods) == 1 else {method: method for method in methods}
+
+
+def _split(run: Run, method: Method, split: str) -> str:
+    """Losses of a second candidate, which measure something else, bear its name."""
+    return split if method == RECIPES[run.recipe][0] else f"{method} {split}"
+
+
+def _named(told: Mapping[Method, str]) -> list[str]:
+    return [said if len(told) == 1 else f"{method.upper()} {said}" for method, said in told.items()]
+
+
+def _sum_of(took: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    """Together; what one of them does not tell is not told of all."""
+    parts = list(took)
+    return {name: sum(part[name] for part in parts) for name in parts[0] if all(name in part for part in parts)}

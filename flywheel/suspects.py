@@ -33,7 +33,10 @@ _LOOKED = 24
 
 @dataclass(frozen=True)
 class Vote:
-    """A person's standing rating of a turn. moment: seconds since 1970, when it was first given."""
+    """A person's standing rating of a turn, or the correction that they proposed for it.
+
+    moment: seconds since 1970, when it was first given.
+    """
 
     person: str
     turn_id: str

@@ -89,6 +89,6 @@ def preference_recipe_for(base_model: str) -> PreferenceRecipe:
     return LOCAL_PREFERENCES if base_model == LOCAL_BASE_MODEL else NVIDIA_PREFERENCES
 
 
-def output_model(namespace: str, base_model: str, run_id: str) -> str:
-    """The id of the model that a run trains, such as `flywheel/tool-llama-5m-run-3f2a91bc07d1@v1`."""
-    return f"{namespace}/{base_model.rpartition('/')[2]}-{run_id}@v1"
+def output_model(namespace: str, base_model: str, dataset_id: str) -> str:
+    """The id of the model that is trained on a data set, such as `flywheel/tool-llama-5m-run-3f2a91bc07d1@v1`."""
+    return f"{namespace}/{base_model.rpartition('/')[2]}-{dataset_id}@v1"

@@ -13,7 +13,8 @@ ROOMS = ("chat_app", "flywheel", "tools")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 RECIPE = tuple(f"flywheel.local.base.{name}" for name in ("draw", "invented", "turns"))
 PURE_NAMES = (
-    "augment caps curate gate gate_scores gate_statistics manifest near_duplicates pii preferences red_team replay sides suspects"
+    "augment caps comparison curate gate gate_scores gate_statistics manifest near_duplicates pii preferences red_team replay "
+    "sides suspects"
 )
 PURE = {f"flywheel.{name}" for name in PURE_NAMES.split()}
 IMPURE = {*"flywheel.database flywheel.store flywheel.nemo flywheel.settings httpx sqlite3 pathlib os time".split()}

@@ -55,7 +55,7 @@ def cost(run: Run | None) -> str:
     took = cost_of(run)
     parts = [_part(took, took.seconds, times.duration), _part(took, took.tokens, lambda n: f"{n:,.0f} tokens"),
              _part(took, took.cpu_seconds, lambda n: f"{n:,.0f} CPU-seconds"),
-             _part(took, took.gpu_seconds, lambda n: f"{n:,.0f} GPU-seconds")]  # fmt: skip
+             _part(took, took.gpu_seconds, lambda n: f"{n:,.0f} GPU-seconds") or ("GPU-seconds", ": not told")]  # fmt: skip
     said = [f"<b>{whole}</b>{each}" for whole, each in filter(None, parts)]
     gained = "" if took.points is None else f" Gained: <b>{took.points:+.1f} points</b> of whole calls on the held-out questions."
     return f"<p>{', '.join(said)}.{gained}</p>"
@@ -64,7 +64,7 @@ def cost(run: Run | None) -> str:
 def _part(took: Cost, amount: float | None, words: Callable[[float], str]) -> tuple[str, str] | None:
     if amount is None:
         return None
-    each = took.per_point(amount)
+    each = took.per_point(amount) if amount else None
     return words(amount), f" ({words(each)} a point)" if each is not None else ""
 
 

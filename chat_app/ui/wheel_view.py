@@ -26,8 +26,8 @@ STAGE_WORDS = {
     "promote": "Promote",
 }
 METRICS = (("function_name_accuracy", "function name"), ("function_name_and_args_accuracy", "name and arguments"))
+SPLITS = {"train": "training", "validation": "validation"}
 SUITES = (("holdout", "Held-out questions"), ("old_skills", "Old skills"))
-CONTENDERS = (("base", "base"), ("current", "current"), ("candidate", "candidate"))
 MARKS = {"done": "✓", "running": "●", "failed": "✗", "skipped": "–", "waiting": "○"}
 
 
@@ -85,10 +85,13 @@ def headline(run: Run | None) -> str:
 
 
 def losses(points: Sequence[tuple[str, int, float]]) -> pd.DataFrame | None:
-    """Columns step, loss, split; None while there is nothing, as an empty frame would freeze the plot's colours."""
-    if not points:
+    """Columns step, loss, split; None while there is nothing, as an empty frame would freeze the plot's colours.
+
+    Those of a second candidate, which measure something else, are left out.
+    """
+    rows = [(step, value, SPLITS[split]) for split, step, value in points if split in SPLITS]
+    if not rows:
         return None
-    rows = [(step, value, "training" if split.startswith("train") else "validation") for split, step, value in points]
     frame = pd.DataFrame(rows, columns=["step", "loss", "split"])
     return frame.astype({"step": "int64", "loss": "float64", "split": "str"})
 
@@ -97,14 +100,23 @@ def scores(run: Run | None) -> str:
     """Base, current and candidate side by side, with NVIDIA's two metrics, for each suite."""
     if run is None or not run.scores:
         return '<p class="muted">The scores of base, current and candidate stand here after the evaluation.</p>'
-    rows = []
+    rows, contenders = [], _contenders(run)
     for suite, title in SUITES:
         for metric, words in METRICS:
-            cells = "".join(f"<td>{_bar(_value(run.scores.get(who), suite, metric))}</td>" for who, _ in CONTENDERS)
-            count = next((n for who, _ in CONTENDERS if (n := _count(run.scores.get(who), suite))), 0)
+            cells = "".join(f"<td>{_bar(_value(found, suite, metric))}</td>" for found in contenders.values())
+            count = next((n for found in contenders.values() if (n := _count(found, suite))), 0)
             rows.append(f"<tr><th scope=row>{title} <small>n={count}</small><br><span>{words}</span></th>{cells}</tr>")
-    heads = "".join(f"<th scope=col>{name}</th>" for _, name in CONTENDERS)
+    heads = "".join(f"<th scope=col>{name}</th>" for name in contenders)
     return f'<table class="scores"><thead><tr><th></th>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _contenders(run: Run) -> dict[str, Any]:
+    """What stands above a column → the scores in it; of several candidates, each has its own."""
+    found = {who: (run.scores or {}).get(who) for who in ("base", "current")}
+    if len(run.candidates) < 2:
+        return found | {"candidate": (run.scores or {}).get("candidate")}
+    judged = {method: " (judged)" if facts["model"] == run.candidate else "" for method, facts in run.candidates.items()}
+    return found | {method.upper() + judged[method]: facts.get("scores") for method, facts in run.candidates.items()}
 
 
 def _value(scores: Any, suite: str, metric: str) -> float | None:
@@ -128,7 +140,9 @@ def verdict(run: Run | None) -> str:
     word = str(run.verdict.get("verdict"))
     reasons = "".join(f"<li>{html.escape(str(reason))}</li>" for reason in run.verdict.get("reasons", []))
     numbers = _numbers(run.verdict.get("numbers") or {})
-    return f'<div class="verdict {html.escape(word)}"><b>Gate: {html.escape(word)}</b><ul>{reasons}</ul>{numbers}</div>'
+    compared = html.escape(next((str(facts["reason"]) for facts in run.candidates.values() if facts.get("reason")), ""))
+    first = f"<p>{compared}.</p>" if compared else ""
+    return f'<div class="verdict {html.escape(word)}"><b>Gate: {html.escape(word)}</b>{first}<ul>{reasons}</ul>{numbers}</div>'
 
 
 def _numbers(numbers: dict[str, Any]) -> str:
@@ -244,8 +258,8 @@ def runs(found: Sequence[Run]) -> str:
 
 def models(found: Sequence[Model], served: str) -> str:
     """All models."""
-    rows = [[m.id, "serves now" if m.id == served else m.status, times.clock(m.created_at), m.run_id or ""] for m in found]
-    return table(["model", "state", "since", "run"], rows, "No models yet.")
+    rows = [[m.id, "serves now" if m.id == served else m.status, times.clock(m.created_at), m.reason or ""] for m in found]
+    return table(["model", "state", "since", "why set aside"], rows, "No models yet.")
 
 
 def promotions(found: Sequence[Promotion]) -> str:

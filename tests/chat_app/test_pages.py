@@ -120,7 +120,7 @@ def test_a_run_that_waits_for_a_decision(app: WebApp, open_page: Open, store: St
     expect(page.locator("#headline")).to_contain_text("Your decision")
     expect(page.locator("#verdict")).to_contain_text("8 rows decide nothing")
     expect(page.locator("#scores")).to_contain_text("0.25")
-    expect(page.locator("#cost")).to_contain_text("150,000 tokens, 212 CPU-seconds. Gained: +0.0 points")
+    expect(page.locator("#cost")).to_contain_text("150,000 tokens, 212 CPU-seconds, GPU-seconds: not told. Gained: +0.0 points")
     expect(page.locator("#next-run")).to_contain_text("02:00. ")
     expect(page.locator("#next-run")).to_contain_text("of 50 new rows")
     expect(page.locator("#notices")).to_contain_text("run-waiting ended: the gate says inconclusive. It waits for your decision.")

@@ -241,9 +241,20 @@ def test_scores_stand_side_by_side() -> None:
     assert "Held-out questions n=8" in text and "0.25–0.75" in text and "Old skills n=0" in text
 
 
+def test_of_two_candidates_each_has_a_column_and_the_reason_stands_above_the_verdict() -> None:
+    both: Any = {
+        name: {"model": name, "scores": suites(value, 8), "reason": EVIL} for name, value in (("sft", 0.5), ("dpo", 0.75))
+    }
+    compared = run(scores={"base": suites(0.25, 8)}, candidates=both, candidate="dpo", verdict={"verdict": "pass", "reasons": []})
+    text = Reader(wheel_view.scores(compared)).text
+    assert "SFT" in text and "DPO (judged)" in text and "SFT (judged)" not in text and "0.25–0.500.75" in text
+    verdict = Reader(wheel_view.verdict(compared))
+    assert EVIL in verdict.text and not {"img", "script"} & {*verdict.tags}
+
+
 def test_losses_have_a_fixed_shape() -> None:
     assert wheel_view.losses([]) is None
-    frame = wheel_view.losses([("train", 1, 2.5), ("validation", 2, 2.25)])
+    frame = wheel_view.losses([("train", 1, 2.5), ("validation", 2, 2.25), ("dpo train", 1, 0.7)])
     assert frame is not None and frame.to_dict("list") == {
         "step": [1, 2], "loss": [2.5, 2.25], "split": ["training", "validation"],
     }  # fmt: skip

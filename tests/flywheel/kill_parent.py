@@ -38,9 +38,9 @@ from flywheel.train import Recipe
 
 TINY = Recipe(epochs=1, batch_size=8, learning_rate=1e-3, adapter_dim=4, alpha=8, adapter_dropout=0.0)
 PLACES: dict[type, tuple[str, ...]] = {
-    RunRecords: ("begin_stage", "end_stage", "note", "add_losses", "finish"),
+    RunRecords: ("begin_stage", "end_stage", "note", "note_candidate", "add_losses", "finish"),
     Ledger: ("save_dataset",),
-    Registry: ("add", "promote"),
+    Registry: ("add", "pass_over", "promote"),
     Nemo: (
         "ensure_namespace", "upload", "create_training", "training", "model_ids", "create_evaluation", "evaluation",
         "evaluation_samples",
@@ -97,8 +97,8 @@ def work(settings: Settings, nemo: Nemo, told: Told) -> None:
     store = Store(settings.store_path)
     records = RunRecords(store.database)
     if (run := records.active()) is None:
-        rate(store, told, corrected=True)  # without something new nobody may ask
-        run = request(store, "somebody")
+        rate(store, told, corrected=True)  # something new, and a wrong answer, so that two candidates can be trained
+        run = request(store, "somebody", "compare")
     told.resume(run)
     wheel = Wheel(settings, store, recipe=TINY)
     assert wheel.launch()

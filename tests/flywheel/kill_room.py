@@ -27,9 +27,10 @@ from tests.flywheel.wheel_services import WheelServices
 MIDDLES = {
     "curate": "save_dataset/before save_dataset/after",
     "upload": "ensure_namespace/after upload/before upload/after",
-    "train": "create_training/before create_training/after note/after training/after add_losses/after model_ids/after add/after",
+    "train": "create_training/before create_training/after note_candidate/after training/after add_losses/after model_ids/after"
+    " add/after",
     "evaluate": "create_evaluation/before create_evaluation/after evaluation/after evaluation_samples/after note/after",
-    "gate": "note/before note/after",
+    "gate": "note_candidate/after pass_over/before pass_over/after note/before note/after",
     "promote": "model_ids/after promote/before promote/after finish/before finish/after",
 }
 """Stage → where it is in the middle: around everything that it writes or asks for."""

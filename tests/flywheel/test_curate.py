@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from flywheel.curate import HOLDOUT_FILE, TRAINING_FILE, VALIDATION_FILE, Curated, curate, digest_of, line_digest
 from flywheel.errors import InputError
 from flywheel.ledger import Example
+from flywheel.near_duplicates import clusters
 from flywheel.rows import Row, question_key
 from flywheel.sides import drawn_side
 
@@ -339,6 +340,11 @@ made_rows = st.builds(row, texts, answers, st.sampled_from([None, [WEATHER, CLOC
 sides = st.sampled_from(["train", "validation", "holdout"])
 sources = st.sampled_from(["correction", "thumb_up", "import"])
 examples_of = st.lists(st.builds(example, made_rows, sides, sources, st.integers(0, 59)), max_size=25)
+TRAINS = example(row("this one always trains"), moment=0, name="always")
+earlier, later = (
+    st.lists(st.builds(example, made_rows, sides, sources, moments), min_size=8, max_size=16)
+    for moments in (st.integers(1, 29), st.integers(30, 59))
+)
 
 
 def _stands_for(kept: Example, dropped: Example) -> bool:
@@ -363,3 +369,15 @@ def test_no_question_stands_on_two_sides_and_no_correction_is_lost(examples: lis
             assert dropped.source != "correction" or any(_stands_for(one, dropped) for one in kept)
         elif dropped.side == "holdout":
             assert made.splits[dropped.id] == "holdout"
+
+
+@settings(max_examples=100, deadline=None)
+@given(earlier, later)
+def test_rows_that_are_added_leave_the_others_where_they_were(examples: list[Example], added: list[Example]) -> None:
+    """Only a question that is nearly an added one's may move, and never from the exam to what is learned."""
+    before, after = (curate([TRAINS, *rows], [], [], run_id="run-1").splits for rows in (examples, [*examples, *added]))
+    cluster = clusters([one.row.question for one in (*examples, *added)])
+    touched = set(cluster[len(examples) :])
+    for one, number in zip(examples, cluster, strict=False):
+        assert number in touched or before[one.id] == after[one.id]
+        assert before[one.id] != "holdout" or after[one.id] in ("holdout", "excluded")

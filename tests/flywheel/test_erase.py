@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from wheel_turned import corrected_turn, turn_wheel
 
 from flywheel.__main__ import main
+from flywheel.audit import Audit
 from flywheel.erase import Eraser
 from flywheel.errors import Conflict, InputError, StorageError
 from flywheel.feedback import FeedbackReader, Selection
@@ -243,6 +244,18 @@ def test_a_model_that_learned_from_them_is_marked_and_a_clean_training_is_possib
     assert tree["learned_from_rows_erased_since"] == 1
     assert tree["children"][0]["children"][0]["rows_erased_since"] == 1
     assert request(store, "dora").status == "queued"  # though nothing was approved since the last run
+
+
+def test_a_model_that_learned_from_them_is_taken_down_where_the_policy_says_so(settings: Settings, store: Store) -> None:
+    model = say_it_everywhere(settings, store)
+    (settings.home / "policy.toml").write_text("[erasure]\ntake_down = true\n")
+    told = flywheel("erase", "ann", "--yes").stdout
+    registry = Registry(store.database)
+    assert f"was taken down: {settings.base_model} serves now" in told and "until you change that" not in told
+    assert registry.served().model == settings.base_model
+    assert (registry.promotions()[0].kind, registry.promotions()[0].person) == ("rollback", "flywheel")
+    assert Audit(store.database).entries()[0].subject == model
+    assert registry.take_down() is None  # what serves now is clean
 
 
 def test_a_tombstone_remains_and_erasing_again_finds_nothing(settings: Settings, store: Store) -> None:

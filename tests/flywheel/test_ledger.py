@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from feedback import about, calling, finished_turn, row, saying, tool
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from flywheel.conversations import Conversations
 from flywheel.errors import InputError, NotFound, StorageError
@@ -260,3 +262,21 @@ def test_a_dataset_is_recorded_once_and_knows_its_examples(book: Book) -> None:
     assert [one.id for one in book.ledger.dataset_examples("run-1", "holdout")] == [ids[1]]
     book.take_in(row("c"))
     assert book.ledger.counts() == {"correction": 1, "thumb_up": 0, "import": 3, "new": 1}
+
+
+questions = st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["", "?", " please", " now, thanks"])), min_size=1, max_size=8)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(questions, questions)
+def test_whatever_is_added_every_stored_example_keeps_its_side(book: Book, imported: Any, approved: Any) -> None:
+    """The book is the same for all that is tried, so that it grows from one to the next."""
+    before = {one.id: (one.group_id, one.side) for one in book.ledger.examples()}
+    book.take_in(*(row(f"{about(number)}{end}") for number, end in imported))
+    thread = book.store.create_conversation("ann")
+    for number, end in approved:
+        turn = finished_turn(book.store, f"{about(number)}{end}", saying("a"), conversation=thread)
+        book.approve(turn, row(turn.question), "thumb_up")
+    after = {one.id: (one.group_id, one.side) for one in book.ledger.examples()}
+    assert before.items() <= after.items()
+    assert len({side for group, side in after.values() if group == thread.id}) <= 1

@@ -44,9 +44,9 @@ def test_things_of_a_kind_are_counted_with_their_people(store: Store, settings: 
     assert found["turns"].lines == ("6 turns", "in 6 conversations")
     assert found["person ann"].lines == ("ann", "3 rows", "2 turns")
     assert found["others"].lines == ("1 more people",)
-    assert found["dataset"].lines[0] == made.manifest["digest"][:12]
-    assert found["model"].lines[1] == "serves now"
-    way = "person ann", "ratings", "turns", "source correction", "dataset", "run", "model"
+    assert found["dataset run-1"].lines[0] == made.manifest["digest"][:12]
+    assert found[f"model {model}"].lines[1] == "serves now"
+    way = "person ann", "ratings", "turns", "source correction", "dataset run-1", "run", f"model {model}"
     assert all(there in found[here].near for here, there in zip(way, way[1:], strict=False))
     assert picture(store.database, model) == picture(store.database, "run-1")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from flywheel import nemo as module
 from flywheel import stages
 from flywheel.errors import PlatformError
 from flywheel.history import RunRecords
 from flywheel.nemo import Nemo
+from flywheel.nemo import jobs as module
 from flywheel.promote import Registry
 from flywheel.settings import NVIDIA_BASE_MODEL, Settings
 from flywheel.store import Store
@@ -145,6 +145,24 @@ def test_a_training_is_submitted_again_while_the_service_is_away_and_not_when_it
     assert services.heard.count(post) == 2 + 3 + 1
 
 
+@pytest.mark.parametrize(
+    ("told", "option", "held"),
+    [
+        ({"elapsed_time": 90.0}, {"num_gpus": 2, "num_nodes": 3}, 540.0),
+        ({"elapsed_time": 90.0}, {"num_gpus": 1}, 90.0),
+        ({}, {"num_gpus": 1}, None),
+        ({"elapsed_time": 90.0}, None, None),
+    ],
+)
+def test_gpu_seconds_are_what_the_job_held_and_none_where_the_service_does_not_tell(
+    services: ScriptedServices, nemo: Nemo, told: dict[str, Any], option: dict[str, int] | None, held: float | None
+) -> None:
+    snapshot = {"config_snapshot": {"base_model": NVIDIA_BASE_MODEL, "training_option": option}} if option else {}
+    services.on("GET /v1/customization/jobs/cust-1/status", (200, {"status": "completed", "percentage_done": 100.0} | told))
+    services.on("GET /v1/customization/jobs/cust-1", (200, {"id": "cust-1", "status": "completed"} | snapshot))
+    assert nemo.training("cust-1").took.get("gpu_seconds") == held
+
+
 def test_an_evaluation_is_submitted_once_and_cancelled_even_if_it_ended_meanwhile(services: ScriptedServices, nemo: Nemo) -> None:
     jobs: list[dict[str, Any]] = []
 
@@ -224,7 +242,7 @@ def test_a_job_may_be_completed_long_before_nim_lists_its_adapter(
     with closing(Store(settings.store_path)) as store:
         records = RunRecords(store.database)
         run_id = records.create("run-1", "somebody").id
-        records.note(run_id, job_id="cust-1", candidate="flywheel/m@v1")
+        records.note_candidate(run_id, "sft", job_id="cust-1", model="flywheel/m@v1")
         records.begin_stage(run_id, "train")
         asyncio.run(stages.Stages(settings, store, nemo).watch_training(run_id))
         assert Registry(store.database).model("flywheel/m@v1").status == "candidate"

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from feedback import about, example
+from feedback import about, example, saying
 
 from flywheel.__main__ import main
 from flywheel.audit import Audit
 from flywheel.caps import Caps
 from flywheel.curate import TRAINING_FILE, Curated, curate
 from flywheel.ledger import Example, Ledger
+from flywheel.proposals import Proposal, Proposals
 from flywheel.quarantine import Quarantine
 from flywheel.rows import Row
 from flywheel.settings import Settings
@@ -113,6 +114,23 @@ def test_the_same_long_opinion_of_several_people_is_a_copy(store: Store) -> None
     approve_all(store, [*honest(30), *paid])
     made, theirs = curated(store)
     assert theirs == 0 and "quarantined: nearly the same opinion 12 times, by 12 people" in reasons(made)
+
+
+def test_a_burst_of_proposals_from_outside_is_a_burst_and_a_vote_with_a_proposal_is_one(store: Store) -> None:
+    approve_all(store, honest(40))
+    turns, proposals = Ledger(store.database).examples(), Proposals(store.database)
+    for n, one in enumerate(turns):
+        moment = f"2026-02-02T08:{n // 60:02}:{n % 60:02}+00:00"
+        assert one.turn_id
+        if n < 20:  # half as many votes as would be a burst, each with a proposal
+            vote = {"turn_id": one.turn_id, "person": "intake:fair", "thumb": "down", "categories": "[]", "opinion": ""}
+            store.database.insert("ratings", vote | {"created_at": moment, "updated_at": moment})
+            proposals.add(Proposal(f"fair-{n}", one.turn_id, "intake:fair", saying("no"), "", moment))
+        if n < 31:
+            proposals.add(Proposal(f"loud-{n}", one.turn_id, "intake:loud", saying("no"), "", moment))
+    made, _ = curated(store)
+    assert reasons(made) == {"quarantined: 31 votes of one person within 10 minutes; usual are 1"}
+    assert made.manifest["quarantined"] == 31
 
 
 def test_a_person_alone_may_correct_as_fast_as_they_like(store: Store) -> None:

@@ -18,10 +18,11 @@ from flywheel.history import Run, RunRecords
 from flywheel.ledger import Ledger
 from flywheel.policy import read_policy
 from flywheel.promote import Registry
-from flywheel.runs import Wheel, request
+from flywheel.runs import Wheel, request, schedule_of
 from flywheel.schedule import Policy, Schedule, after_quiet, said
 from flywheel.settings import Settings
 from flywheel.store import Store
+from tests.benchmarks.poison import approve_all, colluding, honest
 
 NOON = datetime(2026, 3, 10, 11, tzinfo=UTC)
 """A Tuesday, twelve o'clock in Berlin."""
@@ -109,6 +110,19 @@ def test_so_many_new_rows_begin_a_run_and_a_failed_one_is_not_tried_for_ever(sto
     assert began(store, policy, NOON) is None
     learn(store, 20, 5)
     assert began(store, policy, NOON) is not None
+
+
+def test_rows_in_quarantine_are_no_new_rows_and_a_flood_begins_no_run(settings: Settings, store: Store) -> None:
+    policy = settings.home / "policy.toml"
+    policy.write_text("[schedule]\nnew_rows = 20\n")
+    schedule = schedule_of(settings, store)
+    approve_all(store, honest(12))
+    approve_all(store, colluding(2, each=4))  # with the honest ones twenty
+    assert schedule.outlook(NOON).new_rows == 20
+    assert schedule.begin_due(lambda cause: request(store, cause), NOON) is None
+    assert schedule.outlook(NOON).words(NOON) == "12 of 20 new rows."
+    policy.write_text("[schedule]\nnew_rows = 12\n")
+    assert schedule.begin_due(lambda cause: request(store, cause), NOON) is not None
 
 
 def test_in_quiet_hours_nothing_begins_and_what_is_due_begins_after_them(store: Store) -> None:

@@ -16,7 +16,9 @@ import sqlite_utils
 from feedback import TOOLS, calling, finished_turn, saying
 
 from flywheel.errors import NotFound, StorageError
+from flywheel.history import RunRecords
 from flywheel.migrations import MIGRATIONS
+from flywheel.promote import Registry
 from flywheel.store import Store, ToolCall
 
 
@@ -146,6 +148,25 @@ def test_a_file_of_an_earlier_version_opens(tmp_path: Path, stop_before: str) ->
     store.rate("ann", turn.id, "up")
     store.close()
     Store(path).close()
+
+
+def test_runs_of_before_there_were_several_candidates_keep_theirs(tmp_path: Path) -> None:
+    old = sqlite_utils.Database(tmp_path / "old.db")
+    MIGRATIONS.apply(old, stop_before="m013_comparison")
+    moment = {"created_at": "2026-01-01"}
+    run = {"requested_by": "dev", "status": "running", "stages": "{}", "progress": "{}"} | moment
+    old["runs"].insert({"id": "run-1", "job_id": "cust-1", "candidate": "m@v1", "recipe": "dpo"} | run)
+    old["runs"].insert({"id": "run-2"} | run)
+    old["datasets"].insert({"id": "run-1", "digest": "d", "manifest": "{}"} | moment)
+    old["models"].insert({"id": "m@v1", "base_model": "base", "run_id": "run-1", "status": "candidate"} | moment)
+    old.close()
+    store = Store(tmp_path / "old.db")
+    first, second = (RunRecords(store.database).run(name) for name in ("run-1", "run-2"))
+    assert first.candidates == {"dpo": {"model": "m@v1", "job_id": "cust-1"}} and second.candidates == {}
+    (model,) = Registry(store.database).models()
+    assert (model.dataset_id, model.reason) == ("run-1", None)
+    assert store.database.query("SELECT run_id FROM datasets") == [{"run_id": "run-1"}]
+    store.close()
 
 
 def test_a_full_disk_is_said_and_nothing_half_kept(store: Store) -> None:

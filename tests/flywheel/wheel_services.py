@@ -1,4 +1,4 @@
-"""NVIDIA's services for runs that are killed: jobs that end at once, candidates that are always right, and memory of what came.
+"""NVIDIA's services for runs that are killed: jobs that end at once, answers that are right by plan, and memory of what came.
 
 Outlives the processes that are killed, as real services would. Every job that was created is kept, so that a second one shows.
 """
@@ -22,7 +22,8 @@ CONFIG = {"namespace": "local", "name": "tool-llama-5m@v1.0.0+cpu", "training_op
 class WheelServices(ScriptedServices):
     """Takes everything; `trained` and `evaluated` hold the jobs in the order in which they were created.
 
-    held: "training", "evaluation": jobs of that kind go on until it is taken out.
+    held: "training", "evaluation": jobs of that kind go on until it is taken out. right: label of an evaluation → the share of
+    rows (the first of them) that are right; of others none. failing: how output models end whose job fails. cancelled: job ids.
     """
 
     def __init__(self, base: str) -> None:
@@ -30,6 +31,9 @@ class WheelServices(ScriptedServices):
         self.trained: list[dict[str, Any]] = []
         self.evaluated: list[dict[str, Any]] = []
         self.held: set[str] = set()
+        self.right: dict[str, float] = {"candidate": 1.0, "sft": 1.0, "dpo": 1.0}
+        self.failing: tuple[str, ...] = ()
+        self.cancelled: list[str] = []
         self._base = base
         self._files: set[str] = set()
         self._lock = threading.Lock()
@@ -69,7 +73,13 @@ class WheelServices(ScriptedServices):
     def _customizer(self, method: str, path: str, body: bytes) -> Reply:
         if path.endswith("/configs"):
             return 200, {"data": [CONFIG]}
+        if path.endswith("/cancel"):
+            self.cancelled.append(path.split("/")[-2])
+            return 200, {}
         if path.endswith("/status"):
+            job = self.trained[int(path.split("/")[-2].removeprefix("cust-"))]
+            if job["output_model"].endswith(self.failing):
+                return 200, {"status": "failed", "status_logs": [{"message": "out of memory"}]}
             points = [{"step": step, "value": 2.0 - step, "timestamp": "2026-01-01T00:00:00"} for step in (0, 1)]
             losses = {"keys": ["train_loss", "val_loss"], "metrics": {"train_loss": points, "val_loss": points[1:]}}
             going = {"status": "running", "percentage_done": 50.0, "metrics": losses}
@@ -86,7 +96,8 @@ class WheelServices(ScriptedServices):
             asked = json.loads(body)
             (task,) = asked["config"]["tasks"].values()
             job = {"id": f"eval-{len(self.evaluated)}", "description": asked["description"], "status": "completed"}
-            job |= {"rows": task["dataset"]["limit"], "right": asked["description"].endswith("/candidate")}
+            share = self.right.get(asked["description"].rpartition("/")[2], 0)
+            job |= {"rows": task["dataset"]["limit"], "right": round(share * task["dataset"]["limit"])}
             self.evaluated.append(job)
             return 200, job
         part = path.removeprefix("v1/evaluation/jobs").strip("/").split("/")
@@ -101,9 +112,9 @@ def _listed(name: str) -> dict[str, Any]:
 
 
 def _rows(job: dict[str, Any]) -> bytes:
-    """The results' archive: every row right, or every row wrong."""
-    line = json.dumps({"scores": dict.fromkeys(METRICS, int(job["right"]))})
+    """The results' archive: so many rows right, the others wrong."""
+    lines = [json.dumps({"scores": dict.fromkeys(METRICS, int(row < job["right"]))}) for row in range(job["rows"])]
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as files:
-        files.writestr("rows.jsonl", "\n".join([line] * job["rows"]))
+        files.writestr("rows.jsonl", "\n".join(lines))
     return archive.getvalue()

@@ -1,5 +1,4 @@
-"""NVIDIA NeMo microservices (v1, the 25.x line) as the flywheel uses them; with intake_client.py and probe.py the only
-speaker to them.
+"""The 25.x line of the services behind one class.
 
 Data Store, Entity Store, Customizer, Evaluator and NIM through their official clients, each verb safe to repeat. Whatever a
 client raises becomes a PlatformError. Knows nothing of runs' records, of people or of what a row means; whether the services
@@ -10,64 +9,34 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import httpx
 import nemo_microservices
 import openai
-from huggingface_hub import CommitOperationAdd, HfApi, constants, set_client_factory
+from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import HfHubHTTPError
 from nemo_microservices import NeMoMicroservices
-from nemo_microservices.types.customization import CustomizationStatusDetails
 from nemo_microservices.types.evaluation import EvaluationJob
 
 from flywheel.errors import PlatformError
+from flywheel.nemo.hub import hub_client
+from flywheel.nemo.jobs import JobState, TrainingState, created_once, told_id, took_by, training_state, with_gpus
 from flywheel.settings import Settings
-from flywheel.transport import PATIENT, Patience, PlatformAway, behind_proxy, spoken_to
+from flywheel.transport import PATIENT, Patience, behind_proxy, spoken_to
 
 PROJECT = "flywheel"
-CREATION_PAUSES = (0.5, 2.0)
-"""Seconds before a job that could not be created is looked for, and if need be created, once more."""
 
 EVALUATION_TASK = "custom-tool-calling"
 EVALUATION_METRIC = "tool-calling-accuracy"
 METRICS = ("function_name_accuracy", "function_name_and_args_accuracy")
 """NVIDIA's two scores of tool calling: the right functions, and the right functions with the right arguments."""
 
-JobStatus = Literal["created", "pending", "running", "cancelling", "cancelled", "failed", "completed", "ready", "unknown"]
 Sample = dict[str, Any]
 """One row of an evaluation's rows.jsonl, as the Evaluator wrote it."""
-
-
-@dataclass(frozen=True)
-class JobState:
-    """How far a job is. percent: 0-100. message: the service's own words, the reason where the job failed.
-
-    took: what the service says the job took so far, of `tokens`, `cpu_seconds` and `gpu_seconds`.
-    """
-
-    status: JobStatus
-    percent: float
-    message: str
-    took: dict[str, float] = field(default_factory=dict, kw_only=True)
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.status in ("completed", "failed", "cancelled")
-
-
-@dataclass(frozen=True)
-class TrainingState(JobState):
-    """A customization job's state. epochs: those completed; losses: (train | validation, step, loss)."""
-
-    epochs: int
-    losses: list[tuple[str, int, float]]
 
 
 class Nemo:
@@ -93,7 +62,7 @@ class Nemo:
             timeout=openai.Timeout(patience.read, connect=patience.connect),
             http_client=openai.DefaultHttpxClient(trust_env=proxied),
         )  # fmt: skip
-        self._hub = _hub(f"{self._nds_url}/v1/hf", timeout, proxied)
+        self._hub = hub_client(f"{self._nds_url}/v1/hf", timeout, proxied)
 
     def close(self) -> None:
         """Close all connections."""
@@ -220,9 +189,9 @@ class Nemo:
                     config=config, name=run_id, namespace=namespace, project=PROJECT, output_model=output_model,
                     dataset={"name": dataset_name, "namespace": namespace}, hyperparameters=hyperparameters,  # type: ignore[arg-type]
                 )  # fmt: skip
-                return _id(job.id, "Customizer")
+                return told_id(job.id, "Customizer")
 
-        return _created_once(lambda: self.training_of(output_model), create)
+        return created_once(lambda: self.training_of(output_model), create)
 
     def training_of(self, output_model: str) -> str | None:
         """The id of the customization job that makes this model, or None."""
@@ -234,7 +203,12 @@ class Nemo:
     def training(self, job_id: str) -> TrainingState:
         """The state of a customization job."""
         with spoken_to("Customizer", self._settings.nemo_url, f"tell the status of the job {job_id!r}"):
-            return _training_state(self._nemo.customization.jobs.status(job_id))
+            details = self._nemo.customization.jobs.status(job_id)
+            state = training_state(details)
+            if state.finished:
+                with suppress(nemo_microservices.NotFoundError):  # what it took is no reason to lose what it made
+                    return with_gpus(state, details, self._nemo.customization.jobs.retrieve(job_id))
+            return state
 
     def cancel_training(self, job_id: str) -> None:
         """Cancel a customization job; one that has ended stays as it is."""
@@ -259,9 +233,9 @@ class Nemo:
                     config=_evaluation_config(files_url, limit), target={"type": "model", "model": model},
                     namespace=self._settings.namespace, project=PROJECT, description=description,
                 )  # fmt: skip
-                return _id(job.id, "Evaluator")
+                return told_id(job.id, "Evaluator")
 
-        return _created_once(lambda: self._evaluation_of(description), create)
+        return created_once(lambda: self._evaluation_of(description), create)
 
     def _evaluation_of(self, description: str) -> str | None:
         with spoken_to("Evaluator", self._settings.nemo_url, "list its jobs"):
@@ -278,7 +252,7 @@ class Nemo:
             for job in self._evaluations():
                 if (job.description or "").startswith(f"{run_id}/") and job.status in ("created", "pending", "running"):
                     with suppress(nemo_microservices.ConflictError, nemo_microservices.BadRequestError):  # it ended meanwhile
-                        self._nemo.evaluation.jobs.cancel(_id(job.id, "Evaluator"))
+                        self._nemo.evaluation.jobs.cancel(told_id(job.id, "Evaluator"))
 
     def evaluation(self, job_id: str) -> JobState:
         """The state of an evaluation job."""
@@ -286,7 +260,7 @@ class Nemo:
             job = self._nemo.evaluation.jobs.retrieve(job_id)
             details = job.status_details
             percent, message = (details.progress, details.message) if details else (None, None)
-            return JobState(job.status or "unknown", percent or 0.0, message or "", took=_took(details))
+            return JobState(job.status or "unknown", percent or 0.0, message or "", took=took_by(details))
 
     def evaluation_scores(self, job_id: str) -> dict[str, float]:
         """METRICS of a completed evaluation, each 0-1."""
@@ -329,54 +303,6 @@ class Nemo:
         return [call.model_dump() for call in calls], reply.usage.completion_tokens if reply.usage else None
 
 
-def _training_state(details: CustomizationStatusDetails) -> TrainingState:
-    reasons = [log.detail or log.message or "" for log in details.status_logs or []]
-    values = details.metrics.metrics if details.metrics else None
-    series = {"train": values.train_loss, "validation": values.val_loss} if values else {}
-    losses = [
-        (split, point.step, point.value)
-        for split, points in series.items()
-        for point in points or []
-        if point.step is not None and point.value is not None
-    ]
-    message = next((reason for reason in reversed(reasons) if reason), "")
-    status = details.status or "unknown"
-    percent, epochs = details.percentage_done or 0.0, details.epochs_completed or 0
-    return TrainingState(status, percent, message, epochs, losses, took=_took(details))
-
-
-def _took(details: Any) -> dict[str, float]:
-    """What the job took. NVIDIA's services do not say; the local platform does, in fields of its own."""
-    said = {name: getattr(details, name, None) for name in ("tokens", "cpu_seconds", "gpu_seconds")}
-    return {name: value for name, value in said.items() if isinstance(value, int | float)}
-
-
-def _created_once(find: Callable[[], str | None], create: Callable[[], str]) -> str:
-    """The id that `find` gives, or what `create` does: a request that failed may have been heard, so each try looks first."""
-    for pause in (*CREATION_PAUSES, None):
-        found = find()
-        if found is not None:
-            return found
-        try:
-            return create()
-        except PlatformAway:
-            if pause is None:
-                raise
-            time.sleep(pause)
-    raise AssertionError("the last try returns or raises")
-
-
-def _hub(endpoint: str, timeout: httpx.Timeout, proxied: bool) -> HfApi:
-    """A hub client that speaks to the Data Store and to nobody else."""
-    # Without this the client asks the public hub for a registry of agents as soon as it makes a header. It also forbids the hub's
-    # own connections every address, the Data Store's too; those that we make are not asked.
-    constants.HF_HUB_OFFLINE = True
-    set_client_factory(lambda: httpx.Client(timeout=timeout, follow_redirects=True, trust_env=proxied))
-    constants.HF_HUB_DISABLE_XET = True  # the Data Store speaks LFS
-    constants.HF_HUB_DISABLE_TELEMETRY = True
-    return HfApi(endpoint=endpoint, token=False)  # never this person's own hub token
-
-
 def _evaluation_config(files_url: str, limit: int) -> Any:
     """NVIDIA's custom tool-calling evaluation, one sample a row."""
     task = {
@@ -390,9 +316,3 @@ def _evaluation_config(files_url: str, limit: int) -> Any:
         },
     }
     return {"type": "custom", "tasks": {EVALUATION_TASK: task}}
-
-
-def _id(value: str | None, service: str) -> str:
-    if not value:
-        raise PlatformError(f"the {service} accepted the job but gave no id; look at its log")
-    return value
