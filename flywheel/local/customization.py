@@ -108,9 +108,11 @@ class Reference(BaseModel):
 
     @classmethod
     def read(cls, value: str | Reference) -> Reference:
-        """From either form; a string without a slash is a name in the namespace `default`."""
+        """From either form; a string is an address (`hf://...`) or a name, without a slash one in the namespace `default`."""
         if isinstance(value, Reference):
             return value
+        if value.startswith("hf://"):
+            return cls.model_construct(files_url=value)
         namespace, slash, name = value.partition("/")
         return cls.model_construct(namespace=namespace, name=name) if slash else cls.model_construct(name=value)
 
@@ -191,6 +193,25 @@ def progressed(details: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) 
         **{kind: points[-1]["value"] if points else None for kind, points in losses.items()},
         "metrics": {"keys": ["train_loss", "val_loss"], "metrics": losses},
     }
+
+
+def told(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The training child's events as lines of a log."""
+    return [f"{event['timestamp'][:19]} {line}" for event in events if (line := _line(event))]
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    match event["event"]:
+        case "plan":
+            rows, held_out = event["training_rows"], event["validation_rows"]
+            warned = "".join(f"; {warning}" for warning in event["warnings"])
+            return f"{rows} rows to train on, {held_out} to validate on, {event['total_steps']} steps{warned}"
+        case "train_loss":
+            return f"step {event['step']}: training loss {event['value']:.4f}"
+        case "val_loss":
+            best = ", the best so far" if event["best"] else ""
+            return f"step {event['step']}, epoch {event['epoch']}: validation loss {event['value']:.4f}{best}"
+    return ""
 
 
 def _point(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,10 @@ def test_from_request_to_served_adapter(
     whole = nemo.customization.jobs.retrieve(job.id)
     assert (whole.status, whole.status_details.percentage_done) == ("completed", 100.0)
     logs = nemo.customization.jobs.container_logs(job.id)
-    assert logs.entries and all(entry.logs is not None for entry in logs.entries.values())
+    assert logs.entries and all(entry.logs for entry in logs.entries.values())
+    if services.home:
+        text = "".join(text for entry in logs.entries.values() for text in (entry.logs or {}).values())
+        assert "8 rows to train on, 2 to validate on, 2 steps" in text and "step 1: training loss" in text
 
     model = nemo.models.retrieve(namespace=home, model_name="made@v1")
     assert model.artifact is not None and model.artifact.status == "upload_completed"
@@ -176,6 +179,7 @@ def test_jobs_are_found_by_what_they_say(create: Any, nemo: NeMoMicroservices, s
         {"project": "tool_calling"},
         {"base_model": services.base_model},
         {"dataset": f"{home}/rows"},
+        {"dataset": f"hf://datasets/{home}/rows"},
         {"finetuning_type": "lora", "training_type": "sft"},
         {"epochs": 900, "batch_size": 4},
     ):
@@ -187,6 +191,7 @@ def test_jobs_are_found_by_what_they_say(create: Any, nemo: NeMoMicroservices, s
 @covers("nemo POST /v1/customization/jobs", JOB.format("GET"), JOB.format("GET") + "/status")
 def test_what_cannot_be_meant_is_refused(create: Any, nemo: NeMoMicroservices, home: str) -> None:
     output = {"output_model": f"{home}/never@v1"}
+    assert create(dataset=f"hf://datasets/{home}/rows", output_model=None).dataset == f"hf://datasets/{home}/rows"
     with pytest.raises(NotFoundError, match="no/such@v1"):
         create(config="no/such@v1", **output)
     with pytest.raises(NotFoundError, match="no/such"):
@@ -244,6 +249,14 @@ def test_configs(create: Any, nemo: NeMoMicroservices, services: Services, names
         name, namespace=namespace, remove_training_options=[{"training_type": "dpo", "finetuning_type": "lora"}]
     )
     assert [one.training_type for one in less.training_options or []] == ["sft"]
+
+    def found(**conditions: Any) -> list[str | None]:
+        return [one.name for one in nemo.customization.configs.list(filter={"namespace": namespace, **conditions})]  # type: ignore[typeddict-item]
+
+    target = f"{services.base_model.rpartition('/')[2]}@2.0"
+    by_option, by_target = {"training_type": "sft", "finetuning_type": "lora"}, {"target_base_model": services.base_model}
+    assert found(**by_option) == found(**by_target, target_enabled=True) == found(target_name=target) == [name]
+    assert found(training_type="dpo") == found(target_enabled=False) == found(target_base_model="meta/other") == []
     job = create(config=f"{namespace}/{name}", output_model=f"{namespace}/m@v1")
     assert job.config_snapshot.max_seq_length == 128
     nemo.customization.configs.delete(name, namespace=namespace)

@@ -92,6 +92,7 @@ def test_a_job_from_request_to_zip(nemo: NeMoMicroservices, url: str, target: An
     for score in scores.values():
         assert 0 <= score.value <= 1 and (score.stats.count, score.stats.mean) == (6, score.value)
     assert nemo.evaluation.results.retrieve(result.id).job == job.id
+    assert [one.id for one in nemo.evaluation.results.list(filter={"job_id": job.id})] == [result.id]
     nemo.evaluation.jobs.download_results(job.id).write_to_file(tmp_path / "results.zip")
     with zipfile.ZipFile(tmp_path / "results.zip") as archive:
         assert json.loads(archive.read("results.json"))["id"] == result.id
