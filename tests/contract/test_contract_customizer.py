@@ -208,12 +208,16 @@ def test_what_cannot_be_meant_is_refused(create: Any, nemo: NeMoMicroservices, h
 
 
 @covers("nemo POST /v1/customization/jobs", JOB.format("GET") + "/status")
-def test_a_bad_row_is_the_reason(create: Any, nemo: NeMoMicroservices, hub: HfApi, namespace: str) -> None:
+def test_a_bad_row_is_the_reason(create: Any, nemo: NeMoMicroservices, services: Services, hub: HfApi, namespace: str) -> None:
     upload(hub, nemo, namespace, {"training/a.jsonl": [*training_rows(2), {"messages": []}]})
     job = create(dataset=f"{namespace}/rows", output_model=f"{namespace}/m@v1")
     last = follow(lambda: nemo.customization.jobs.status(job.id), seconds=600)[-1]
     assert last.status == "failed"
     assert "training/a.jsonl:3" in [log.detail for log in last.status_logs if log.detail][-1]
+    if services.home:
+        (entry,) = (nemo.customization.jobs.container_logs(job.id).entries or {}).values()
+        text = "".join((entry.logs or {}).values())
+        assert "training/a.jsonl:3" in text and "Traceback" not in text
     model = nemo.models.retrieve(namespace=namespace, model_name="m@v1")
     assert model.artifact is not None and model.artifact.status == "upload_failed"
 
