@@ -107,6 +107,8 @@ class Catalog:
         target = self._found("customization_target", reference)
         if target is None:
             raise HTTPException(404, f"customization target {str(reference)!r} of the config does not exist; create it first")
+        if not target["enabled"]:
+            raise HTTPException(422, f'customization target {str(reference)!r} is not enabled; PATCH it with {{"enabled": true}}')
         base = target["base_model"] or _named_after(target).partition("@")[0]
         if base != self._base_id:
             raise HTTPException(422, f"the config trains {base!r}, but only {self._base_id!r} can be trained here")

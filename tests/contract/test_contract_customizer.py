@@ -268,6 +268,21 @@ def test_configs(create: Any, nemo: NeMoMicroservices, services: Services, names
         nemo.customization.configs.retrieve(name, namespace=namespace)
 
 
+@pytest.mark.usefixtures("local_home")  # elsewhere a new target is gigabytes to load
+@covers("nemo POST /v1/customization/jobs", "nemo POST /v1/customization/targets", "nemo PATCH /v1/customization/targets" + ONE)
+def test_a_target_that_is_not_enabled_is_not_trained(
+    create: Any, nemo: NeMoMicroservices, services: Services, namespace: str
+) -> None:
+    body: Any = {"name": "off@2.0", "namespace": namespace, "num_parameters": 1, "precision": "bf16", "enabled": False}
+    nemo.customization.targets.create(**body, model_path="off", base_model=services.base_model)
+    option = {"training_type": "sft", "finetuning_type": "lora", "num_gpus": 1, "micro_batch_size": 1}
+    config = {"target": f"{namespace}/off@2.0", "max_seq_length": 96, "training_options": [option]}
+    with pytest.raises(UnprocessableEntityError, match="not enabled"):
+        create(config=config, output_model=None)
+    nemo.customization.targets.update("off@2.0", namespace=namespace, enabled=True)
+    assert create(config=config, output_model=None).status == "created"
+
+
 @covers("nemo POST /v1/customization/jobs")
 def test_a_config_that_is_sent_along(create: Any, services: Services) -> None:
     option = {"training_type": "sft", "finetuning_type": "lora", "num_gpus": 1, "micro_batch_size": 1}
