@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from flywheel.local.answers import checked
 from flywheel.local.entities import Described, Name, Named, Text, Url
@@ -23,6 +23,10 @@ WAITING = ("created", "pending", "running")
 TrainingType = Literal["sft", "dpo", "distillation", "grpo"]
 FinetuningType = Literal["lora", "lora_merged", "all_weights"]
 Precision = Literal["int8", "bf16", "fp16", "fp32", "fp8-mixed", "bf16-mixed"]
+
+
+JobName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+"""Jobs are known by their id: NVIDIA's blueprint puts whole model names, with their slash, into a job's name."""
 
 
 class WayToTrain(BaseModel):
@@ -132,7 +136,7 @@ class JobRequest(Described):
 
     model_config = ConfigDict(extra="ignore")
     namespace: Name = "default"
-    name: Name | None = None
+    name: JobName | None = None
     config: str | Config | Reference
     dataset: str | Reference
     hyperparameters: Hyperparameters

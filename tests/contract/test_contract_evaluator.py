@@ -15,7 +15,7 @@ from huggingface_hub import HfApi
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError, UnprocessableEntityError
 
 from tests.fakes import Judge, NimReply
-from tests.platform_rows import TEMPLATE, TOOL_CALLING, evaluation_rows, follow, upload
+from tests.platform_rows import TEMPLATE, TOOL_CALLING, TOOLS, evaluation_rows, follow, upload
 
 JOB = "nemo {} /v1/evaluation/jobs/{{job}}"
 CREATE = "nemo POST /v1/evaluation/jobs"
@@ -131,6 +131,24 @@ def test_calls_are_compared_as_objects(nemo: NeMoMicroservices, truth: Any, said
     assert live.result is not None and live.result.tasks is not None, live.status_details
     found = live.result.tasks["custom-tool-calling"].metrics["m"].scores  # type: ignore[index]
     assert tuple(score.value for score in found.values()) == scores  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("local_home")  # the model answers on this machine
+@covers("nemo POST /v1/evaluation/live")
+def test_what_a_row_does_not_have_is_not_asked(nemo: NeMoMicroservices) -> None:
+    """NVIDIA's blueprint names fields that only some of its rows have."""
+    whole = {"tools": TOOLS, "tool_choice": "required", "nvext": {"top_k": 1}}
+    said: Any = {"messages": [{"role": "user", "content": "x"}]}
+    template = {**TEMPLATE, "tool_choice": "{{ item.tool_choice }}", "nvext": "{{ item.nvext | tojson }}"}
+    judged = {"m": {"type": "string-check", "params": {"check": ["{{ sample.output_text }}", "equals", "hi"]}}}
+    with Judge(NimReply("hi")) as model:
+        live = nemo.evaluation.live(
+            config=config({"type": "chat-completion", "params": {"template": template}, "metrics": judged}, parallelism=1),
+            target={"type": "model", "model": model.endpoint, "rows": [said, {**said, "tools": TOOLS}, said | whole]},
+        )
+        asked = [{key: body[key] for key in whole if key in body} for body in model.requests]
+    assert live.status == "completed", live.status_details
+    assert asked == [{}, {"tools": TOOLS}, whole]
 
 
 @covers("nemo POST /v1/evaluation/live")
