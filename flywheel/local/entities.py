@@ -22,13 +22,8 @@ Text = Annotated[str, StringConstraints(max_length=10_000)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
-class Described(BaseModel):
-    """What every entity may say of itself. A field that is null is one that was not sent."""
-
-    description: Text | None = None
-    project: Text | None = None
-    custom_fields: dict[str, Any] = Field(default_factory=dict)
-    ownership: dict[str, Any] | None = None
+class NullIsUnset(BaseModel):
+    """A body in which a field that is null is one that was not sent: clients send back what they were shown."""
 
     @model_validator(mode="before")
     @classmethod
@@ -36,6 +31,15 @@ class Described(BaseModel):
         if not isinstance(value, dict):
             return value
         return {key: item for key, item in value.items() if item is not None or key not in cls.model_fields}
+
+
+class Described(NullIsUnset):
+    """What every entity may say of itself."""
+
+    description: Text | None = None
+    project: Text | None = None
+    custom_fields: dict[str, Any] = Field(default_factory=dict)
+    ownership: dict[str, Any] | None = None
 
 
 class Named(Described):

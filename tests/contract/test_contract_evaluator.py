@@ -248,6 +248,14 @@ def test_configs_and_targets_by_name(nemo: NeMoMicroservices, url: str, target: 
     assert follow(lambda: nemo.evaluation.jobs.retrieve(job.id), seconds=600)[-1].status == "completed"
     found = nemo.evaluation.jobs.list(filter={"config": f"{namespace}/mine", "target": f"{namespace}/base"})
     assert [one.id for one in found] == [job.id]
+    # What was shown may be sent back, its nulls included.
+    shown: Any = [
+        nemo.evaluation.configs.retrieve("mine", namespace=namespace),
+        nemo.evaluation.targets.retrieve("base", namespace=namespace),
+    ]
+    again = nemo.evaluation.jobs.create(config=shown[0].to_dict(), target=shown[1].to_dict())
+    assert (again.config.id, again.target.id) == (shown[0].id, shown[1].id)
+    nemo.evaluation.jobs.cancel(again.id)
     nemo.evaluation.configs.delete("mine", namespace=namespace)
     nemo.evaluation.targets.delete("base", namespace=namespace)
     with pytest.raises(NotFoundError):
