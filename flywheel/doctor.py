@@ -276,9 +276,14 @@ def _required(settings: Settings, nemo: Nemo, serving: str, todo: str) -> list[L
         Look("Entity Store", lambda: probe.look_at_entity_store(settings), "problem", todo),
         Look("Customizer", lambda: probe.look_at_customizer(settings, nemo), "problem", todo),
         Look("Evaluator", lambda: probe.look_at_evaluator(settings), "problem", todo),
-        Look("NIM", lambda: probe.look_at_nim(settings, nemo, serving), "problem", todo),
+        Look("NIM", lambda: probe.look_at_nim(settings, nemo, serving), "problem", _without_v1(settings.nim_url) or todo),
         Look("Intake", lambda: probe.look_at_intake(settings), "warning", todo),
     ]
+
+
+def _without_v1(url: str | None) -> str:
+    """What to do where the address is that of the OpenAI routes, as other programs want it."""
+    return "leave the /v1 of NIM_URL out: it is added here" if f"{url}".rstrip("/").endswith("/v1") else ""
 
 
 def _optional(settings: Settings) -> list[Look]:

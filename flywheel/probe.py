@@ -77,17 +77,37 @@ def look_at_entity_store(settings: Settings) -> list[Finding]:
 
 
 def look_at_customizer(settings: Settings, nemo: Nemo) -> list[Finding]:
-    """Which customization configs can train the base model, and which one a run would take."""
+    """Which customization configs can train the base model, which one a run would take, and whether its target is there."""
     url, base, wanted = f"{settings.nemo_url}".rstrip("/"), settings.base_model, settings.customization_config
     names = nemo.customization_configs()
     fitting = [name for name in names if name.partition("@")[0] == base]
     taken = wanted or next(iter(fitting), None)
     if taken in names:
         others = f"; others for it: {_names(n for n in fitting if n != taken)}" if len(fitting) > 1 else ""
-        return [Finding("ok", "Customizer", f"answers at {url}; a run trains {base!r} with the config {taken!r}{others}")]
+        what = f"answers at {url}; a run trains {base!r} with the config {taken!r}{others}"
+        return [Finding("ok", "Customizer", what), *_untrainable(url, base)]
     lacking = f"lists no config {wanted!r}" if wanted else f"has no LoRA config for {base!r}"
     todo = f"set CUSTOMIZATION_CONFIG or BASE_MODEL to one that is there: {_names(names)}"
-    return [Finding("problem", "Customizer", f"answers at {url}, but {lacking}", todo)]
+    return [Finding("problem", "Customizer", f"answers at {url}, but {lacking}", todo), *_untrainable(url, base)]
+
+
+def _untrainable(url: str, base: str) -> list[Finding]:
+    """A warning where every customization target of the base model is switched off or not loaded; none where there is none."""
+    targets = {
+        f"{one.get('namespace')}/{one.get('name')}": one
+        for one in ask("Customizer", f"{url}/v1/customization/targets?page_size=100").data
+        if base in (one.get("base_model"), f"{one.get('namespace')}/{one.get('name')}".partition("@")[0])
+    }
+    if not targets or any(one.get("enabled") is not False and one.get("status") in (None, "ready") for one in targets.values()):
+        return []
+    name, first = next(iter(targets.items()))
+    if first.get("enabled") is False:
+        change = (
+            f"curl -X PATCH {url}/v1/customization/targets/{name} -H 'Content-Type: application/json' -d '{{\"enabled\": true}}'"
+        )
+        return [Finding("warning", "target", f"the customization target {name!r} is not enabled", change)]
+    todo = "wait until it is ready, or look at the Customizer's log"
+    return [Finding("warning", "target", f"the customization target {name!r} is {first.get('status')}", todo)]
 
 
 def look_at_evaluator(settings: Settings) -> list[Finding]:

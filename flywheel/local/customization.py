@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from flywheel.local.answers import checked
 from flywheel.local.entities import Described, Name, Named, Text, Url
@@ -23,6 +23,10 @@ WAITING = ("created", "pending", "running")
 TrainingType = Literal["sft", "dpo", "distillation", "grpo"]
 FinetuningType = Literal["lora", "lora_merged", "all_weights"]
 Precision = Literal["int8", "bf16", "fp16", "fp32", "fp8-mixed", "bf16-mixed"]
+
+
+JobName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+"""Jobs are known by their id: NVIDIA's blueprint puts whole model names, with their slash, into a job's name."""
 
 
 class WayToTrain(BaseModel):
@@ -108,9 +112,11 @@ class Reference(BaseModel):
 
     @classmethod
     def read(cls, value: str | Reference) -> Reference:
-        """From either form; a string without a slash is a name in the namespace `default`."""
+        """From either form; a string is an address (`hf://...`) or a name, without a slash one in the namespace `default`."""
         if isinstance(value, Reference):
             return value
+        if value.startswith("hf://"):
+            return cls.model_construct(files_url=value)
         namespace, slash, name = value.partition("/")
         return cls.model_construct(namespace=namespace, name=name) if slash else cls.model_construct(name=value)
 
@@ -130,7 +136,7 @@ class JobRequest(Described):
 
     model_config = ConfigDict(extra="ignore")
     namespace: Name = "default"
-    name: Name | None = None
+    name: JobName | None = None
     config: str | Config | Reference
     dataset: str | Reference
     hyperparameters: Hyperparameters
@@ -191,6 +197,25 @@ def progressed(details: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) 
         **{kind: points[-1]["value"] if points else None for kind, points in losses.items()},
         "metrics": {"keys": ["train_loss", "val_loss"], "metrics": losses},
     }
+
+
+def told(events: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The training child's events as lines of a log."""
+    return [f"{event['timestamp'][:19]} {line}" for event in events if (line := _line(event))]
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    match event["event"]:
+        case "plan":
+            rows, held_out = event["training_rows"], event["validation_rows"]
+            warned = "".join(f"; {warning}" for warning in event["warnings"])
+            return f"{rows} rows to train on, {held_out} to validate on, {event['total_steps']} steps{warned}"
+        case "train_loss":
+            return f"step {event['step']}: training loss {event['value']:.4f}"
+        case "val_loss":
+            best = ", the best so far" if event["best"] else ""
+            return f"step {event['step']}, epoch {event['epoch']}: validation loss {event['value']:.4f}{best}"
+    return ""
 
 
 def _point(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import HTTPException
+from fastapi.exceptions import RequestValidationError
 from safetensors import safe_open
 
 from flywheel.local.answers import checked
@@ -85,12 +86,29 @@ class Catalog:
             raise HTTPException(422, f"dataset {str(reference)!r} has no training files; upload JSONL files into training/")
         return str(reference), url
 
+    def filterable(self, config: Entity) -> dict[str, Any]:
+        """What filters may name of a config besides its own keys: how it trains, and its target."""
+        options = config["training_options"]
+        try:
+            reference = _target_of(config)
+        except RequestValidationError:  # of no use to a job, but there to be listed
+            reference = Reference()
+        target = self._found("customization_target", reference) or {}
+        return {
+            "training_type": [one["training_type"] for one in options],
+            "finetuning_type": [one["finetuning_type"] for one in options],
+            "target_name": [str(reference), reference.name],
+            "target_base_model": target.get("base_model"),
+            "target_enabled": target.get("enabled"),
+        }
+
     def _check_target(self, config: Entity) -> None:
-        named = config["target"] or _named_after(config)
-        reference = Reference.read(named if isinstance(named, str) else checked(Reference, named))
+        reference = _target_of(config)
         target = self._found("customization_target", reference)
         if target is None:
             raise HTTPException(404, f"customization target {str(reference)!r} of the config does not exist; create it first")
+        if not target["enabled"]:
+            raise HTTPException(422, f'customization target {str(reference)!r} is not enabled; PATCH it with {{"enabled": true}}')
         base = target["base_model"] or _named_after(target).partition("@")[0]
         if base != self._base_id:
             raise HTTPException(422, f"the config trains {base!r}, but only {self._base_id!r} can be trained here")
@@ -122,6 +140,11 @@ class Catalog:
             self._state.create("customization_config", namespace, name, config)
         elif len(there["training_options"]) == 1:  # written by a version that knew one way to train
             self._state.update("customization_config", namespace, name, {"training_options": config["training_options"]})
+
+
+def _target_of(config: Entity) -> Reference:
+    named = config["target"] or _named_after(config)
+    return Reference.read(named if isinstance(named, str) else checked(Reference, named))
 
 
 def _named_after(entity: Entity) -> str:

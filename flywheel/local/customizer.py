@@ -14,8 +14,9 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import TypeAdapter, ValidationError
 
 from flywheel.local.answers import checked
-from flywheel.local.customization import WAITING, Config, JobRequest, Reference, Target, new_details, with_options
+from flywheel.local.customization import WAITING, Config, JobRequest, Reference, Target, new_details, told, with_options
 from flywheel.local.customization_catalog import Catalog
+from flywheel.local.dataset_url import parse_dataset_url
 from flywheel.local.engine import Engine
 from flywheel.local.entities import Name, collection
 from flywheel.local.hyperparameters import JobWarning, warnings_about
@@ -66,7 +67,14 @@ class Customizer:
         routes.add_api_route(_JOBS + "/{job_id}/container-logs", self._logs, methods=["GET"])
         for path in (_JOBS + "/{job_id}/cancel", "/v1/customizations/{job_id}/cancel"):
             routes.add_api_route(path, self._cancel, methods=["POST"])
-        configs = collection(self._state, "customization_config", "/v1/customization/configs", Config, amended=with_options)
+        configs = collection(
+            self._state,
+            "customization_config",
+            "/v1/customization/configs",
+            Config,
+            amended=with_options,
+            filterable=self._catalog.filterable,
+        )
         routes.include_router(configs)
         routes.include_router(collection(self._state, "customization_target", "/v1/customization/targets", Target))
         return routes
@@ -130,7 +138,7 @@ class Customizer:
             raise HTTPException(409, f"output_model '{namespace}/{name}' already exists; take another name or version") from None
 
     def _list(self, request: Request) -> dict[str, Any]:
-        return page_of(request, self._state, "customization_job", _shown)
+        return page_of(request, self._state, "customization_job", _shown, filterable=_filterable)
 
     def _read(self, job_id: str) -> Entity:
         return _shown(self._job(job_id))
@@ -141,7 +149,9 @@ class Customizer:
 
     def _logs(self, job_id: str) -> dict[str, Any]:
         job = self._job(job_id)
-        text = JobFolder(self._folder / job["id"]).log_tail(LOG_LINES)
+        folder = JobFolder(self._folder / job["id"])
+        lines = [*told(folder.events()), *folder.log_tail(LOG_LINES).splitlines()]
+        text = "\n".join(lines[-LOG_LINES:])
         entry = {"object": "container", "events": [], "logs": {"training": text}, "status": {"phase": job["status"]}}
         return {"entries": {job["id"]: entry}, "error": None}
 
@@ -176,6 +186,12 @@ def _warnings(request: JobRequest) -> list[JobWarning]:
         text = "'integrations' are not honoured"
         warnings.append({"message": text, "explanation": "The local Customizer reports to nobody else; read the job's metrics."})
     return warnings
+
+
+def _filterable(job: Entity) -> dict[str, list[str]]:
+    """Jobs are also found by the files of their data set, which are kept with the commit that was trained on."""
+    url = parse_dataset_url(job["dataset_files_url"])
+    return {"dataset": [job["dataset"], str(url), str(url._replace(revision="main"))]}
 
 
 def _shown(job: Entity) -> Entity:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import torch
 
 
+_LEAST = 1e-9
+"""Of the likeliest tokens: the first one is always kept."""
+
+
 class Sampling(NamedTuple):
     """How a token is drawn: `temperature` 0 is greedy, `top_p` keeps the likeliest up to that sum, `seed` None is random."""
 
@@ -151,7 +155,7 @@ class Decoder:
 def sampling_for(temperature: float | None, top_p: float | None, seed: int | None, defaults: Any) -> Sampling:
     """The request's numbers, or where it gives none, those of the model's `generation_config`: greedy unless that samples."""
     usual = (defaults.temperature if defaults.do_sample else 0.0) if temperature is None else temperature
-    share = (defaults.top_p if defaults.do_sample else 1.0) if top_p is None else top_p
+    share = (defaults.top_p if defaults.do_sample else 1.0) if top_p is None else max(top_p, _LEAST)
     return Sampling(0.0 if usual is None else usual, 1.0 if share is None else share, seed)
 
 

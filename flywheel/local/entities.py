@@ -6,11 +6,11 @@ unchanged, and what happens to an adapter when its model is deleted is for whoev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from flywheel.local.answers import checked, deleted
 from flywheel.local.listing import page_of
@@ -22,7 +22,18 @@ Text = Annotated[str, StringConstraints(max_length=10_000)]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 
-class Described(BaseModel):
+class NullIsUnset(BaseModel):
+    """A body in which a field that is null is one that was not sent: clients send back what they were shown."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_unset(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if item is not None or key not in cls.model_fields}
+
+
+class Described(NullIsUnset):
     """What every entity may say of itself."""
 
     description: Text | None = None
@@ -104,10 +115,12 @@ def collection(
     model: type[Named],
     after_delete: Callable[[Entity], None] | None = None,
     amended: Callable[[Entity, dict[str, Any]], dict[str, Any]] | None = None,
+    filterable: Callable[[Entity], Mapping[str, Any]] | None = None,
 ) -> APIRouter:
     """Create, list, read, change and delete entities of one kind under `path`; bodies are checked and completed by `model`.
 
-    amended makes of an entity and the body of a PATCH the keys to replace, where a client may also say them otherwise.
+    amended makes of an entity and the body of a PATCH the keys to replace, where a client may also say them otherwise; filterable
+    is what filters may name of an entity besides its own keys.
     """
     routes = APIRouter(tags=[kind])
 
@@ -118,7 +131,7 @@ def collection(
 
     @routes.get(path)
     def list_page(request: Request) -> dict[str, Any]:
-        return page_of(request, state, kind)
+        return page_of(request, state, kind, filterable=filterable)
 
     @routes.get(path + "/{namespace}/{name}")
     def read(namespace: str, name: str) -> Entity:

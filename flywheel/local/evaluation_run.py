@@ -17,7 +17,7 @@ from flywheel.local.evaluation import EvaluationConfig, EvaluationTarget, Task
 from flywheel.local.evaluation_metrics import TextMetric
 from flywheel.local.evaluation_rows import RowSource
 from flywheel.local.evaluation_task import Scores, Texts, context_of, judges, request_body, scored, texts_of
-from flywheel.local.inference import Address, Answer, EvaluationFailed, Inference, Params, output_text
+from flywheel.local.inference import MOST_AT_ONCE, Address, Answer, EvaluationFailed, Inference, Params, output_text
 from flywheel.local.llm_judge import judge_request, judged
 from flywheel.local.metrics import summary
 from flywheel.local.repos import Repos
@@ -84,7 +84,7 @@ class Evaluation:
     async def _run_task(
         self, name: str, task: Task, rows: Sequence[Mapping[str, Any]], done: Callable[[Sample], Awaitable[None]]
     ) -> list[Sample]:
-        places = asyncio.Semaphore(self._params.parallelism)
+        places = asyncio.Semaphore(min(self._params.parallelism, MOST_AT_ONCE))
 
         async def one(index: int, row: Mapping[str, Any]) -> Sample:
             async with places:

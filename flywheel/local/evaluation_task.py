@@ -32,7 +32,7 @@ def request_body(task: Task, row: Row) -> dict[str, Any]:
     """The completion request for one row, without model and sampling. Raises TaskError.
 
     Every string of the template is rendered; messages, tools and whatever else renders to a JSON object or list is read as such.
-    Tools that the row does not have, and tool_choice with them, are left out.
+    What the row does not have is left out, tool_choice also where there are no tools.
     """
     template = task.params.template if task.params else {}
     if task.type == "completion":
@@ -44,6 +44,8 @@ def request_body(task: Task, row: Row) -> dict[str, Any]:
     if not body.get("tools"):
         body.pop("tools", None)
         body.pop("tool_choice", None)
+    if body.get("tool_choice") == "":
+        del body["tool_choice"]
     return {key: value for key, value in body.items() if value is not None}
 
 

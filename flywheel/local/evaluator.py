@@ -174,7 +174,7 @@ def _result_routes(state: State) -> APIRouter:
 
     @routes.get(path)
     def list_page(request: Request) -> dict[str, Any]:
-        return page_of(request, state, "evaluation_result")
+        return page_of(request, state, "evaluation_result", filterable=lambda result: {"job_id": result["job"]})
 
     @routes.get(path + "/{result_id}")
     def read(result_id: str) -> Entity:

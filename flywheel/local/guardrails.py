@@ -28,7 +28,7 @@ from flywheel.local.nim import EngineRoute, events, unless_gone
 from flywheel.local.nim_bodies import several
 from flywheel.local.nim_replies import chat_reply, chat_stream, text_reply, text_stream
 from flywheel.local.rails import RailFailed, Rails, RailsError, Verdict
-from flywheel.local.rails_config import SELF_CHECK, GuardrailConfig, RailsData, Stage
+from flywheel.local.rails_config import SEEDS, GuardrailConfig, RailsData, Stage
 from flywheel.local.rails_files import load
 from flywheel.local.repos import Repos
 from flywheel.local.state import Entity, Exists, Missing, State
@@ -42,12 +42,13 @@ class Guardrails:
     """The routes under /v1/guardrail."""
 
     def __init__(self, state: State, repos: Repos, engine: Engine) -> None:
-        """Writes down the config `default/self-check` where it lacks."""
+        """Writes down the configs that every service comes with, where they lack."""
         self._state, self._repos, self._engine = state, repos, engine
         self._rails = Rails(engine)
-        seed = GuardrailConfig(name="self-check", data=RailsData.model_validate(SELF_CHECK))
-        with suppress(Exists):
-            state.create("guardrail_config", seed.namespace, seed.name, seed.model_dump(mode="json"))
+        for name, description, data in SEEDS:
+            seed = GuardrailConfig(name=name, description=description, data=RailsData.model_validate(data))
+            with suppress(Exists):
+                state.create("guardrail_config", seed.namespace, seed.name, seed.model_dump(mode="json"))
 
     def router(self) -> APIRouter:
         """All routes."""
@@ -203,8 +204,6 @@ class Guardrails:
         """The configs of a request as one. Answers 404 where one does not exist, 422 where they make no sense."""
         names = guarding.named()
         inline = [guarding.config] if isinstance(guarding.config, RailsData) else []
-        if not names and not inline:
-            raise HTTPException(422, "guardrails names no config; give config_id, config_ids or config")
         try:
             whole, *others = [*map(self._stored, names), *inline]
             for other in others:

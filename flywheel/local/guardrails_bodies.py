@@ -19,6 +19,9 @@ from flywheel.local.rails_config import RailsData, Stage
 LONGEST_TEXT = 100_000
 """Characters of one text that rails are asked about."""
 
+DEFAULT = "default/default"
+"""The config that a request without one means, as at NVIDIA's service."""
+
 Only = bool | Annotated[list[str], Field(max_length=64)]
 ConfigId = Annotated[str, Field(min_length=1, max_length=512)]
 
@@ -61,8 +64,10 @@ class Guarding(BaseModel):
         return {} if value is None else value
 
     def named(self) -> list[str]:
-        """The full names of the configs; one without a namespace is in `default`."""
+        """The full names of the configs; one without a namespace is in `default`, and DEFAULT is meant where none is given."""
         names = [self.config_id, *(self.config_ids or ()), self.config if isinstance(self.config, str) else None]
+        if not any(names) and self.config is None:
+            names = [DEFAULT]
         return list(dict.fromkeys(name if "/" in name else f"default/{name}" for name in names if name))
 
     def only(self, stage: Stage) -> Only:

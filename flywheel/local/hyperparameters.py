@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 JobWarning = dict[str, str]
 """One entry of a job's `warnings`: `message` and `explanation`."""
 
-_HARMLESS = {"sft"}
-
 
 class Lora(BaseModel):
     """The adapter's shape. `target_modules`: layer names of the base, NeMo's, or patterns with `*`; none = all linear layers."""
@@ -50,7 +48,8 @@ class Hyperparameters(BaseModel):
     """What a job may set. Unknown names are kept, so that they are echoed, and named by `warnings_about`.
 
     max_steps 0 = no limit. val_check_interval up to 1 is a share of an epoch, above 1 a number of steps. warmup_steps None = a
-    twentieth of all steps. min_learning_rate is where the linear decay ends.
+    twentieth of all steps. min_learning_rate is where the linear decay ends. sequence_packing_enabled is only echoed: answers are
+    packed wherever that leaves the loss as it is, preferences never.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -67,6 +66,7 @@ class Hyperparameters(BaseModel):
     seed: int = Field(default=1234, ge=0, lt=2**32)
     log_every_n_steps: int = Field(default=10, ge=1)
     val_check_interval: float = Field(default=1.0, gt=0.0)
+    sequence_packing_enabled: bool = False
     lora: Lora = Lora()
     dpo: Dpo | None = None
 
@@ -110,13 +110,24 @@ class Hyperparameters(BaseModel):
 
 def warnings_about(hyperparameters: Hyperparameters) -> list[JobWarning]:
     """What was asked for and is not honoured, one entry each."""
-    asked = dict(hyperparameters.model_extra or {})
-    for part in ("lora", "dpo"):
-        named = getattr(hyperparameters, part)
-        extra = named.model_extra if named and named.model_extra else {}
-        asked.update({f"{part}.{name}": value for name, value in extra.items()})
-    unknown = [name for name, value in sorted(asked.items()) if value and name not in _HARMLESS]
-    return [
+    extra = dict(hyperparameters.model_extra or {})
+    dropouts = extra.pop("sft", None)
+    parts = {"lora": hyperparameters.lora.model_extra, "sft": dropouts if isinstance(dropouts, dict) else {}}
+    if hyperparameters.training_type == "dpo":
+        parts["dpo"] = hyperparameters.dpo.model_extra if hyperparameters.dpo else {}
+        extra["sequence_packing_enabled"] = hyperparameters.sequence_packing_enabled
+    else:
+        extra["dpo"] = hyperparameters.dpo
+    asked = extra | {f"{part}.{name}": value for part, values in parts.items() for name, value in (values or {}).items()}
+    warnings = [
         {"message": f"{name!r} is not honoured", "explanation": f"The local Customizer trains without {name!r}; the job goes on."}
-        for name in unknown
+        for name in sorted(name for name, value in asked.items() if value)
     ]
+    return warnings + _rank_warning(hyperparameters.lora.adapter_dim)
+
+
+def _rank_warning(rank: int) -> list[JobWarning]:
+    if rank & (rank - 1) == 0:
+        return []
+    text = f"'lora.adapter_dim' is {rank}, which is no power of 2"
+    return [{"message": text, "explanation": "NVIDIA's Customizer takes powers of 2 only; here the job goes on."}]

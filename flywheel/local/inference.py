@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
-from flywheel.local.entities import Name, Text, Url
+from flywheel.local.entities import Name, NullIsUnset, Text, Url
 
 FIRST_WAIT = 0.5
+MOST_AT_ONCE = 64
+"""Requests of one evaluation, however many it asks for."""
 SHOWN = 500
 _BUSY = (408, 409, 425, 429)
 
@@ -44,11 +46,11 @@ class ModelRef(BaseModel):
     api_endpoint: Endpoint | None = None
 
 
-class Params(BaseModel):
-    """What holds for all requests of an evaluation. request_timeout is in seconds."""
+class Params(NullIsUnset):
+    """What holds for all requests of an evaluation. request_timeout is in seconds; parallelism is at most MOST_AT_ONCE here."""
 
     model_config = ConfigDict(extra="allow")
-    parallelism: int = Field(default=8, ge=1, le=64)
+    parallelism: int = Field(default=8, ge=1)
     request_timeout: float = Field(default=300.0, gt=0)
     max_retries: int = Field(default=3, ge=0, le=20)
     limit_samples: int | None = Field(default=None, ge=1)

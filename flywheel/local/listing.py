@@ -25,14 +25,17 @@ def page_of(
     show: Callable[[Entity], Mapping[str, Any]] = dict,
     *,
     also: Mapping[str, Any] | None = None,
+    filterable: Callable[[Entity], Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """One page of a kind's entities, as the request's `page`, `page_size`, `sort`, `filter[..]` and `search[..]` ask.
 
-    show makes an entity what the client sees; also adds conditions to the filter. A page past the end is empty, since clients
-    walk on until one is. Answers 422 to a query that cannot be meant.
+    show makes an entity what the client sees; also adds conditions to the filter; filterable is what filters may name of an
+    entity besides its own keys. A page past the end is empty, since clients walk on until one is. Answers 422 to a query that
+    cannot be meant.
     """
     page, size, sort, filters, search = page_query(request)
-    rows, total = state.list(kind, filter={**filters, **(also or {})}, search=search, sort=sort, page=page, page_size=size)
+    wanted = {**filters, **(also or {})}
+    rows, total = state.list(kind, filter=wanted, search=search, sort=sort, page=page, page_size=size, filterable=filterable)
     return page_body([show(row) for row in rows], total, page, size, sort)
 
 

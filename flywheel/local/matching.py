@@ -5,22 +5,29 @@ Knows nested dictionaries of words only: neither the query string they came from
 - A filter's word holds where the entity's value is that word; comma-joined words hold where one of them does.
 - `true` and `false` also ask whether the value is there at all (`filter[peft]=true`: customised models).
 - A name stands for a reference: `filter[base_model]=x` finds both `"base_model": "x"` and `"base_model": {"name": "x"}`.
-- `gte`, `lte`, `gt`, `lt`, `start` and `end` compare dates and numbers.
+- Of a value that is a list, one entry is enough.
+- `gte`, `lte`, `gt`, `lt`, `eq`, `neq`, `start` and `end` compare dates and numbers. A bare day is all of it: `end` includes it.
 - Search finds words within values, in either case of letters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "gte": lambda value, bound: value >= bound,
-    "start": lambda value, bound: value >= bound,
-    "lte": lambda value, bound: value <= bound,
-    "end": lambda value, bound: value <= bound,
-    "gt": lambda value, bound: value > bound,
-    "lt": lambda value, bound: value < bound,
+_DAY = len("2025-01-31")
+# A value, and the first and last that the bound stands for: they differ where it is a day.
+_COMPARE: dict[str, Callable[[Any, Any, Any], bool]] = {
+    "gte": lambda value, first, last: value >= first,
+    "start": lambda value, first, last: value >= first,
+    "lte": lambda value, first, last: value <= last,
+    "end": lambda value, first, last: value <= last,
+    "gt": lambda value, first, last: value > last,
+    "lt": lambda value, first, last: value < first,
+    "eq": lambda value, first, last: first <= value <= last,
+    "neq": lambda value, first, last: not first <= value <= last,
 }
 
 # A job shows these in its parts, but clients filter by the bare name.
@@ -35,6 +42,18 @@ def matches_filter(entity: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool
 def matches_search(entity: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether for every key of `wanted` one of its words is part of the entity's value."""
     return all(_found(_value(entity, key), condition) for key, condition in wanted.items())
+
+
+@lru_cache(maxsize=256)
+def date_span(bound: str) -> tuple[str, str]:
+    """The first and the last moment that a date stands for, written as the services write theirs; other texts as they are."""
+    try:
+        date = datetime.fromisoformat(bound)
+        naive = date.astimezone(UTC).replace(tzinfo=None) if date.tzinfo else date
+    except (ValueError, OverflowError):
+        return bound, bound
+    end = naive.replace(hour=23, minute=59, second=59, microsecond=999_999) if len(bound) == _DAY else naive
+    return naive.isoformat(timespec="microseconds"), end.isoformat(timespec="microseconds")
 
 
 def _value(entity: Mapping[str, Any], key: str) -> Any:
@@ -56,6 +75,8 @@ def _holds(value: Any, condition: Any, key: str) -> bool:
 
 def _is(value: Any, word: str, key: str) -> bool:
     low = word.lower()
+    if isinstance(value, list):
+        return any(_is(one, word, key) for one in value)
     if isinstance(value, bool):
         return low == str(value).lower()
     if isinstance(value, Mapping):
@@ -75,7 +96,7 @@ def _names(reference: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _found(value: Any, condition: Any) -> bool:
     if isinstance(condition, Mapping):
-        return _in_range(value, condition)
+        return matches_search(value, condition) if isinstance(value, Mapping) else _in_range(value, condition)
     return value is not None and any(word.lower() in str(value).lower() for word in str(condition).split(","))
 
 
@@ -87,13 +108,13 @@ def _in_range(value: Any, condition: Mapping[str, Any]) -> bool:
     return all(_compares(value, bound, _COMPARE.get(name)) for name, bound in condition.items())
 
 
-def _compares(value: Any, bound: Any, compare: Callable[[Any, Any], bool] | None) -> bool:
+def _compares(value: Any, bound: Any, compare: Callable[[Any, Any, Any], bool] | None) -> bool:
     if value is None or compare is None:
         return False
     if isinstance(value, int | float):
-        return _is_number(bound) and compare(float(value), float(bound))
-    # Dates are naive ISO: their order is that of their letters, once a zone's Z is gone.
-    return compare(str(value), str(bound).removesuffix("Z"))
+        return _is_number(bound) and compare(float(value), float(bound), float(bound))
+    # Dates are naive ISO: their order is that of their letters.
+    return compare(str(value), *date_span(str(bound)))
 
 
 def _is_number(word: Any) -> bool:

@@ -185,7 +185,7 @@ class RailsData(_Open):
         return config
 
 
-SELF_CHECK: Mapping[str, Any] = {
+_SELF_CHECK: Mapping[str, Any] = {
     "models": [],
     "rails": {"input": {"flows": ["self check input"]}, "output": {"flows": ["self check output"]}},
     "prompts": [
@@ -203,7 +203,11 @@ SELF_CHECK: Mapping[str, Any] = {
         },
     ],
 }
-"""What the config `default/self-check` holds: the main model judges questions and its own answers."""
+SEEDS: Sequence[tuple[str, str, Mapping[str, Any]]] = (
+    ("default", "No rails: everything passes. Meant by requests that name no config.", {"models": []}),
+    ("self-check", "The main model judges questions and its own answers.", _SELF_CHECK),
+)
+"""Name, description and data of the configs in the namespace `default` that come along."""
 
 
 class GuardrailConfig(Named):

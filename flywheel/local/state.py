@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from sqlite_utils import Database, Migrations
 
-from flywheel.local.matching import matches_filter, matches_search
+from flywheel.local.matching import date_span, matches_filter, matches_search
 
 Kind = Literal[
     "namespace",
@@ -205,11 +205,13 @@ class State:
         sort: str = "-created_at",
         page: int = 1,
         page_size: int | None = None,
+        filterable: Callable[[Entity], Mapping[str, Any]] | None = None,
     ) -> tuple[list[Entity], int]:
         """The entities that match, one page of them, and how many match in all.
 
         filter and search are nested as a query `filter[a][b]=` is; see `matching`. sort is one of SORTS, page counts from 1,
-        page_size None means all. Raises ValueError for an unknown sort.
+        page_size None means all. filterable gives what filters may name of an entity besides its own keys. Raises ValueError
+        for an unknown sort.
         """
         if sort not in SORTS:
             raise ValueError(f"cannot sort by {sort!r}; sort by one of {', '.join(SORTS)}")
@@ -219,7 +221,12 @@ class State:
         where = f"kind = ?{bounds} ORDER BY {sort.lstrip('-')} {order}, position {order}"
         with self._lock:
             found = [_entity(row) for row in self._rows(where, (kind, *since.values()))]
-        kept = [entity for entity in found if matches_filter(entity, filter or {}) and matches_search(entity, search or {})]
+        kept = [
+            entity
+            for entity in found
+            if matches_filter({**entity, **filterable(entity)} if filterable else entity, filter or {})
+            and matches_search(entity, search or {})
+        ]
         start = (page - 1) * page_size if page_size else 0
         return kept[start : start + page_size if page_size else None], len(kept)
 
@@ -244,7 +251,7 @@ class State:
 def _since(wanted: Mapping[str, Any]) -> dict[str, str]:
     """The dates from which on rows are wanted, as `matching` reads them: so that SQLite need not read all the others."""
     ranges = {column: wanted[column] for column in ("created_at", "updated_at") if isinstance(wanted.get(column), Mapping)}
-    return {column: str(bounds["gte"]).removesuffix("Z") for column, bounds in ranges.items() if "gte" in bounds}
+    return {column: date_span(str(bounds["gte"]))[0] for column, bounds in ranges.items() if "gte" in bounds}
 
 
 def _dump(body: Mapping[str, Any]) -> str:

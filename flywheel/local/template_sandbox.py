@@ -39,7 +39,7 @@ class TaskError(ValueError):
 def rendered(value: Any, context: Mapping[str, Any], where: str) -> Any:
     """The value with every string in it rendered. Raises TaskError, which names the place by `where`.
 
-    A string that is one expression and renders to a JSON object or list becomes that, and so do those of STRUCTURED.
+    A string that is one expression and renders to a JSON object, list or null becomes that, and so do those of STRUCTURED.
     """
     if isinstance(value, dict):
         return {key: rendered(item, context, f"{where}.{key}") for key, item in value.items()}
@@ -48,7 +48,8 @@ def rendered(value: Any, context: Mapping[str, Any], where: str) -> Any:
     if not isinstance(value, str):
         return value
     text = render(value, context, where)
-    if where in STRUCTURED or (value.lstrip().startswith("{{") and text.lstrip()[:1] in ("{", "[")):
+    json_like = text.lstrip()[:1] in ("{", "[") or text.strip() == "null"
+    if where in STRUCTURED or (value.lstrip().startswith("{{") and json_like):
         try:
             return json.loads(text) if text.strip() else None
         except (ValueError, RecursionError):

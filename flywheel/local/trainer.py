@@ -67,7 +67,8 @@ def main(arguments: list[str]) -> int:
         try:
             outcome = _train(folder, stop)
         except Exception as error:
-            traceback.print_exc()
+            # Clients read this log: what is wrong with their rows needs no word about this program's insides.
+            print(error, file=sys.stderr) if isinstance(error, Unfit) else traceback.print_exc()
             outcome = Outcome(status="failed", detail=_reason(error, folder))
         if outcome:
             folder.write_outcome(outcome)

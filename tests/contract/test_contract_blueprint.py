@@ -77,7 +77,7 @@ def test_a_customization(call: Any, services: Services, hub: HfApi, nemo: NeMoMi
     hyperparameters = {"training_type": "sft", "finetuning_type": "lora", "epochs": 900, "batch_size": 4, "learning_rate": 1e-4,
                        "lora": {"adapter_dim": 8, "adapter_dropout": 0.1}}  # fmt: skip
     job = call("POST", "/v1/customization/jobs", {
-        "name": "customization-of-it", "config": f"{namespace}/{name}", "output_model": f"{namespace}/customized",
+        "name": f"of-{services.base_model}", "config": f"{namespace}/{name}", "output_model": f"{namespace}/customized",
         "dataset": {"name": "rows", "namespace": namespace}, "hyperparameters": hyperparameters,
     })  # fmt: skip
     assert job.status_code == 200

@@ -103,7 +103,10 @@ def test_from_request_to_served_adapter(
     whole = nemo.customization.jobs.retrieve(job.id)
     assert (whole.status, whole.status_details.percentage_done) == ("completed", 100.0)
     logs = nemo.customization.jobs.container_logs(job.id)
-    assert logs.entries and all(entry.logs is not None for entry in logs.entries.values())
+    assert logs.entries and all(entry.logs for entry in logs.entries.values())
+    if services.home:
+        text = "".join(text for entry in logs.entries.values() for text in (entry.logs or {}).values())
+        assert "8 rows to train on, 2 to validate on, 2 steps" in text and "step 1: training loss" in text
 
     model = nemo.models.retrieve(namespace=home, model_name="made@v1")
     assert model.artifact is not None and model.artifact.status == "upload_completed"
@@ -176,6 +179,7 @@ def test_jobs_are_found_by_what_they_say(create: Any, nemo: NeMoMicroservices, s
         {"project": "tool_calling"},
         {"base_model": services.base_model},
         {"dataset": f"{home}/rows"},
+        {"dataset": f"hf://datasets/{home}/rows"},
         {"finetuning_type": "lora", "training_type": "sft"},
         {"epochs": 900, "batch_size": 4},
     ):
@@ -187,6 +191,7 @@ def test_jobs_are_found_by_what_they_say(create: Any, nemo: NeMoMicroservices, s
 @covers("nemo POST /v1/customization/jobs", JOB.format("GET"), JOB.format("GET") + "/status")
 def test_what_cannot_be_meant_is_refused(create: Any, nemo: NeMoMicroservices, home: str) -> None:
     output = {"output_model": f"{home}/never@v1"}
+    assert create(dataset=f"hf://datasets/{home}/rows", output_model=None).dataset == f"hf://datasets/{home}/rows"
     with pytest.raises(NotFoundError, match="no/such@v1"):
         create(config="no/such@v1", **output)
     with pytest.raises(NotFoundError, match="no/such"):
@@ -203,12 +208,16 @@ def test_what_cannot_be_meant_is_refused(create: Any, nemo: NeMoMicroservices, h
 
 
 @covers("nemo POST /v1/customization/jobs", JOB.format("GET") + "/status")
-def test_a_bad_row_is_the_reason(create: Any, nemo: NeMoMicroservices, hub: HfApi, namespace: str) -> None:
+def test_a_bad_row_is_the_reason(create: Any, nemo: NeMoMicroservices, services: Services, hub: HfApi, namespace: str) -> None:
     upload(hub, nemo, namespace, {"training/a.jsonl": [*training_rows(2), {"messages": []}]})
     job = create(dataset=f"{namespace}/rows", output_model=f"{namespace}/m@v1")
     last = follow(lambda: nemo.customization.jobs.status(job.id), seconds=600)[-1]
     assert last.status == "failed"
     assert "training/a.jsonl:3" in [log.detail for log in last.status_logs if log.detail][-1]
+    if services.home:
+        (entry,) = (nemo.customization.jobs.container_logs(job.id).entries or {}).values()
+        text = "".join((entry.logs or {}).values())
+        assert "training/a.jsonl:3" in text and "Traceback" not in text
     model = nemo.models.retrieve(namespace=namespace, model_name="m@v1")
     assert model.artifact is not None and model.artifact.status == "upload_failed"
 
@@ -244,11 +253,34 @@ def test_configs(create: Any, nemo: NeMoMicroservices, services: Services, names
         name, namespace=namespace, remove_training_options=[{"training_type": "dpo", "finetuning_type": "lora"}]
     )
     assert [one.training_type for one in less.training_options or []] == ["sft"]
+
+    def found(**conditions: Any) -> list[str | None]:
+        return [one.name for one in nemo.customization.configs.list(filter={"namespace": namespace, **conditions})]  # type: ignore[typeddict-item]
+
+    target = f"{services.base_model.rpartition('/')[2]}@2.0"
+    by_option, by_target = {"training_type": "sft", "finetuning_type": "lora"}, {"target_base_model": services.base_model}
+    assert found(**by_option) == found(**by_target, target_enabled=True) == found(target_name=target) == [name]
+    assert found(training_type="dpo") == found(target_enabled=False) == found(target_base_model="meta/other") == []
     job = create(config=f"{namespace}/{name}", output_model=f"{namespace}/m@v1")
     assert job.config_snapshot.max_seq_length == 128
     nemo.customization.configs.delete(name, namespace=namespace)
     with pytest.raises(NotFoundError):
         nemo.customization.configs.retrieve(name, namespace=namespace)
+
+
+@pytest.mark.usefixtures("local_home")  # elsewhere a new target is gigabytes to load
+@covers("nemo POST /v1/customization/jobs", "nemo POST /v1/customization/targets", "nemo PATCH /v1/customization/targets" + ONE)
+def test_a_target_that_is_not_enabled_is_not_trained(
+    create: Any, nemo: NeMoMicroservices, services: Services, namespace: str
+) -> None:
+    body: Any = {"name": "off@2.0", "namespace": namespace, "num_parameters": 1, "precision": "bf16", "enabled": False}
+    nemo.customization.targets.create(**body, model_path="off", base_model=services.base_model)
+    option = {"training_type": "sft", "finetuning_type": "lora", "num_gpus": 1, "micro_batch_size": 1}
+    config = {"target": f"{namespace}/off@2.0", "max_seq_length": 96, "training_options": [option]}
+    with pytest.raises(UnprocessableEntityError, match="not enabled"):
+        create(config=config, output_model=None)
+    nemo.customization.targets.update("off@2.0", namespace=namespace, enabled=True)
+    assert create(config=config, output_model=None).status == "created"
 
 
 @covers("nemo POST /v1/customization/jobs")

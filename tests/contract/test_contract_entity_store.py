@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, timedelta, timezone
 from typing import Any
 
 import nemo_microservices
@@ -126,6 +127,22 @@ def test_models_are_filtered_searched_and_sorted(nemo: NeMoMicroservices, namesp
 
 
 @covers("nemo GET /v1/datasets")
+def test_dates_are_compared_in_any_zone_and_to_the_end_of_a_day(nemo: NeMoMicroservices, namespace: str) -> None:
+    made = nemo.datasets.create(name="d", namespace=namespace, files_url=files(namespace), custom_fields={"team": "blue"})
+    assert made.created_at is not None
+    moment = made.created_at.replace(tzinfo=UTC)
+    day, later, elsewhere = str(moment.date()), moment + timedelta(minutes=1), timezone(timedelta(hours=9))
+
+    def found(**search: Any) -> int:
+        return len(nemo.datasets.list(filter={"namespace": namespace}, search=search).data)
+
+    assert found(created_at={"start": day, "end": day}) == 1
+    assert found(created_at={"start": moment.astimezone(elsewhere), "end": later.astimezone(elsewhere)}) == 1
+    assert found(created_at={"start": later.astimezone(elsewhere)}) == 0
+    assert (found(custom_fields={"team": "blu"}), found(custom_fields={"team": "red"})) == (1, 0)
+
+
+@covers("nemo GET /v1/datasets")
 def test_lists_are_walked_to_the_empty_page(nemo: NeMoMicroservices, namespace: str) -> None:
     for number in range(7):
         nemo.datasets.create(name=f"d{number}", namespace=namespace, files_url=files(namespace))
@@ -154,7 +171,7 @@ def test_the_asynchronous_client(asynchronous: Callable[[], AsyncNeMoMicroservic
 
 @covers("nemo POST /v1/datasets", "nemo POST /v1/models", "nemo POST /v1/projects", "nemo POST /v1/namespaces")
 def test_unknown_fields_do_no_harm(nemo: NeMoMicroservices, namespace: str) -> None:
-    more: Any = {"extra_body": {"type_prefix": None, "of_tomorrow": {"deep": [1, None]}}}
+    more: Any = {"extra_body": {"custom_fields": None, "type_prefix": None, "of_tomorrow": {"deep": [1, None]}}}
     assert nemo.namespaces.create(id=namespace, **more).id == namespace
     made = [
         nemo.projects.create(name="x", namespace=namespace, **more),

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi
 from nemo_microservices import ConflictError, NeMoMicroservices, NotFoundError, UnprocessableEntityError
 
 from tests.fakes import Judge, NimReply
-from tests.platform_rows import TEMPLATE, TOOL_CALLING, evaluation_rows, follow, upload
+from tests.platform_rows import TEMPLATE, TOOL_CALLING, TOOLS, evaluation_rows, follow, upload
 
 JOB = "nemo {} /v1/evaluation/jobs/{{job}}"
 CREATE = "nemo POST /v1/evaluation/jobs"
@@ -92,6 +92,7 @@ def test_a_job_from_request_to_zip(nemo: NeMoMicroservices, url: str, target: An
     for score in scores.values():
         assert 0 <= score.value <= 1 and (score.stats.count, score.stats.mean) == (6, score.value)
     assert nemo.evaluation.results.retrieve(result.id).job == job.id
+    assert [one.id for one in nemo.evaluation.results.list(filter={"job_id": job.id})] == [result.id]
     nemo.evaluation.jobs.download_results(job.id).write_to_file(tmp_path / "results.zip")
     with zipfile.ZipFile(tmp_path / "results.zip") as archive:
         assert json.loads(archive.read("results.json"))["id"] == result.id
@@ -130,6 +131,24 @@ def test_calls_are_compared_as_objects(nemo: NeMoMicroservices, truth: Any, said
     assert live.result is not None and live.result.tasks is not None, live.status_details
     found = live.result.tasks["custom-tool-calling"].metrics["m"].scores  # type: ignore[index]
     assert tuple(score.value for score in found.values()) == scores  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("local_home")  # the model answers on this machine
+@covers("nemo POST /v1/evaluation/live")
+def test_what_a_row_does_not_have_is_not_asked(nemo: NeMoMicroservices) -> None:
+    """NVIDIA's blueprint names fields that only some of its rows have."""
+    whole = {"tools": TOOLS, "tool_choice": "required", "nvext": {"top_k": 1}}
+    said: Any = {"messages": [{"role": "user", "content": "x"}]}
+    template = {**TEMPLATE, "tool_choice": "{{ item.tool_choice }}", "nvext": "{{ item.nvext | tojson }}"}
+    judged = {"m": {"type": "string-check", "params": {"check": ["{{ sample.output_text }}", "equals", "hi"]}}}
+    with Judge(NimReply("hi")) as model:
+        live = nemo.evaluation.live(
+            config=config({"type": "chat-completion", "params": {"template": template}, "metrics": judged}, parallelism=1),
+            target={"type": "model", "model": model.endpoint, "rows": [said, {**said, "tools": TOOLS}, said | whole]},
+        )
+        asked = [{key: body[key] for key in whole if key in body} for body in model.requests]
+    assert live.status == "completed", live.status_details
+    assert asked == [{}, {"tools": TOOLS}, whole]
 
 
 @covers("nemo POST /v1/evaluation/live")
@@ -229,6 +248,14 @@ def test_configs_and_targets_by_name(nemo: NeMoMicroservices, url: str, target: 
     assert follow(lambda: nemo.evaluation.jobs.retrieve(job.id), seconds=600)[-1].status == "completed"
     found = nemo.evaluation.jobs.list(filter={"config": f"{namespace}/mine", "target": f"{namespace}/base"})
     assert [one.id for one in found] == [job.id]
+    # What was shown may be sent back, its nulls included.
+    shown: Any = [
+        nemo.evaluation.configs.retrieve("mine", namespace=namespace),
+        nemo.evaluation.targets.retrieve("base", namespace=namespace),
+    ]
+    again = nemo.evaluation.jobs.create(config=shown[0].to_dict(), target=shown[1].to_dict())
+    assert (again.config.id, again.target.id) == (shown[0].id, shown[1].id)
+    nemo.evaluation.jobs.cancel(again.id)
     nemo.evaluation.configs.delete("mine", namespace=namespace)
     nemo.evaluation.targets.delete("base", namespace=namespace)
     with pytest.raises(NotFoundError):

@@ -69,6 +69,14 @@ def test_checks_block_and_let_through(nemo: NeMoMicroservices, services: Service
         check(SAFE, config_id=f"{namespace}/none")
 
 
+@pytest.mark.usefixtures("local_home")  # elsewhere `default/default` is whatever was made of it
+@covers("nemo POST /v1/guardrail/chat/completions", "nemo GET /v1/guardrail/configs/{namespace}/{name}")
+def test_a_request_without_a_config_means_the_default_one(nemo: NeMoMicroservices, services: Services) -> None:
+    assert nemo.guardrail.configs.retrieve("default", namespace="default").data is not None
+    reply: Any = nemo.guardrail.chat.completions.create(model=services.base_model, messages=said(SAFE), max_tokens=4)
+    assert reply.choices[0].message.content and reply.guardrails_data.config_ids == ["default/default"]
+
+
 @covers("nemo POST /v1/guardrail/chat/completions", "nemo POST /v1/guardrail/completions")
 def test_completions_behind_rails(nemo: NeMoMicroservices, services: Services, namespace: str) -> None:
     nemo.guardrail.configs.create(name="rails", namespace=namespace, data=CONTENT_SAFETY)

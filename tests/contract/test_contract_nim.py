@@ -207,6 +207,14 @@ def test_unknown_fields_do_no_harm_and_unknown_models_are_named(
         nemo.chat.completions.create(model="no/such@v1", messages=HELLO)
 
 
+@covers(CHAT)
+def test_no_share_of_the_likeliest_is_the_likeliest(openai_client: openai.OpenAI, services: Services) -> None:
+    wanted: Any = {"model": services.base_model, "messages": HELLO, "max_tokens": 6}
+    greedy = openai_client.chat.completions.create(**wanted, temperature=0)
+    least = openai_client.chat.completions.create(**wanted, temperature=2, top_p=0)
+    assert greedy.choices[0].message.content == least.choices[0].message.content
+
+
 @covers("nim POST /v1/completions")
 def test_text_completions(openai_client: openai.OpenAI, nemo: NeMoMicroservices, services: Services) -> None:
     wanted: Any = {"model": services.base_model, "prompt": "The weather", "max_tokens": 8, "temperature": 0}

@@ -157,6 +157,25 @@ def test_what_is_missing_in_production_is_named_with_what_to_do(monkeypatch: pyt
     assert "'meta/none@v1'" in found["Customizer"]["what"] and "80GB" in found["Customizer"]["todo"]
 
 
+def test_a_target_that_cannot_be_trained_and_an_address_with_v1_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = {"namespace": "meta", "name": "llama-3.2-1b-instruct@2.0", "enabled": False, "status": "created"}
+    with served(production(customization_targets=listing(target))) as url:
+        named(monkeypatch, url, url, url)
+        found = examined(0)
+        assert "'meta/llama-3.2-1b-instruct@2.0' is not enabled" in found["target"]["what"]
+        assert f"curl -X PATCH {url}/v1/customization/targets/meta/llama-3.2-1b-instruct@2.0" in found["target"]["todo"]
+        named(monkeypatch, url, url, f"{url}/v1")
+        assert "leave the /v1 of NIM_URL out" in examined(1)["NIM"]["todo"]
+    loading = target | {"enabled": True, "status": "downloading"}
+    with served(production(customization_targets=listing(loading, loading | {"name": "x", "base_model": "meta/x"}))) as url:
+        named(monkeypatch, url, url, url)
+        assert "is downloading" in examined(0)["target"]["what"]
+    newer = loading | {"name": "llama-3.2-1b-instruct@2.1", "status": "ready"}
+    with served(production(customization_targets=listing(loading, newer))) as url:
+        named(monkeypatch, url, url, url)
+        assert "target" not in examined(0)
+
+
 def test_nim_that_is_loading_or_failing_is_no_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
     with served(production(health_ready=(503, {"message": "not ready"}), evaluation_jobs=(502, "bad gateway"))) as url:
         named(monkeypatch, url, url, url)

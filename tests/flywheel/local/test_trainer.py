@@ -326,12 +326,22 @@ def test_learning_rate_rises_and_falls() -> None:
 
 def test_what_is_not_honoured_is_named() -> None:
     wanted = Hyperparameters.model_validate(
-        {"finetuning_type": "lora", "sequence_packing_enabled": True, "optimizer": None, "lora": {"rank_magic": 3}}
+        {"finetuning_type": "lora", "optimizer": None, "adam_beta1": 0.9, "lora": {"rank_magic": 3, "adapter_dim": 12}}
+        | {"sft": {"hidden_dropout": 0.1, "attention_dropout": 0.0}, "dpo": {"max_grad_norm": 1}}
     )
     assert [warning["message"] for warning in warnings_about(wanted)] == [
+        "'adam_beta1' is not honoured",
+        "'dpo' is not honoured",
         "'lora.rank_magic' is not honoured",
-        "'sequence_packing_enabled' is not honoured",
+        "'sft.hidden_dropout' is not honoured",
+        "'lora.adapter_dim' is 12, which is no power of 2",
     ]
+
+
+@pytest.mark.parametrize(("training_type", "warned"), [("sft", []), ("dpo", ["'sequence_packing_enabled' is not honoured"])])
+def test_answers_are_packed_and_preferences_are_not(training_type: str, warned: list[str]) -> None:
+    wanted = {"finetuning_type": "lora", "training_type": training_type, "sequence_packing_enabled": True}
+    assert [warning["message"] for warning in warnings_about(Hyperparameters.model_validate(wanted))] == warned
 
 
 @pytest.mark.slow
