@@ -6,7 +6,7 @@ const NAMES = {
 const IN_SPANISH = {
   Send: "Enviar", Stop: "Detener", Like: "Me gusta", Liked: "Me gusta: elegido", Dislike: "No me gusta",
   Disliked: "No me gusta: elegido", "Toggle Sidebar": "Abrir o cerrar las conversaciones", "Copy message": "Copiar el mensaje",
-  Clear: "Conversación nueva", "Clear chat": "Conversación nueva",
+  Table: "Tabla", Clear: "Conversación nueva", "Clear chat": "Conversación nueva",
 };
 const name = () => {
   for (const [selector, name] of Object.entries(NAMES)) {
