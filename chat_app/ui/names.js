@@ -17,6 +17,11 @@ const name = () => {
   // an empty plot is named for a part that no role stands for, and what scrolls must be reached by the keyboard
   for (const empty of document.querySelectorAll('.empty[aria-label]:not([role])')) empty.setAttribute('role', 'img');
   document.querySelector('.examples[role="list"]')?.removeAttribute("role"); // it holds buttons, no items
+  // what pops up has a button in its head, which is none itself: it lies open
+  for (const head of document.querySelectorAll(".toast-header[role=button]")) {
+    head.removeAttribute("role");
+    head.removeAttribute("tabindex");
+  }
   // a tool's card is a button around a button: the inner one, which the keyboard reaches, takes the card's name
   for (const card of document.querySelectorAll(".title[role=button]")) {
     const arrow = card.querySelector(".arrow > button");

@@ -1,8 +1,10 @@
-"""Material for tests of the pages: turns as the store keeps them, a call that writes, and a thumb to click."""
+"""Material for tests of the pages: turns as the store keeps them, a call that writes, a thumb, and what is hard to read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page
@@ -15,10 +17,23 @@ from tools import TOOLS
 REMIND = NimReply(calls=(("add_reminder", '{"text": "call Anna", "time": "9:00"}'),))
 SCHEMAS = [tool.schema for tool in TOOLS.values()]
 Open = Callable[..., Page]
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+FAULTS = Path(__file__).with_name("faults.js").read_text(encoding="utf-8")
 
 
 def thumb(page: Page, name: str) -> Locator:
     return page.locator("#chatbot").get_by_role("button", name=name, exact=True)
+
+
+def faults(page: Page) -> list[str]:
+    """What is wrong with the page as it stands: faint text, buttons without a name, too wide a page, what axe finds serious."""
+    found: list[str] = page.evaluate(FAULTS)
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        found.append("wider than the window")
+    page.evaluate(AXE)  # not as a script of the page, whose policy would forbid it
+    violations = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+    serious = [fault for fault in violations if fault["impact"] in ("serious", "critical")]
+    return found + [f"{fault['id']}: {[node['html'][:200] for node in fault['nodes']]}" for fault in serious]
 
 
 def calling(*calls: tuple[str, dict[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,10 @@ from flywheel.promote import Model, Registry
 from flywheel.review import ReviewDesk
 from flywheel.store import Store
 from tests.chat_app.conftest import WebApp, ask
-from tests.chat_app.page_material import REMIND, Open, calling, thumb, told
+from tests.chat_app.page_material import REMIND, Open, calling, faults, thumb, told
 from tests.fakes import ScriptedNim
 from tests.flywheel.feedback import saying
 from tools import TOOLS
-
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-FAULTS = Path(__file__).with_name("faults.js").read_text(encoding="utf-8")
-
 
 # Wheel ---------------------------------------------------------------------------------------------------------------
 
@@ -168,12 +163,7 @@ def test_the_pages_can_be_read_and_used(
         wheel.get_by_role("button", name=name).click()
     expect(wheel.locator("#models")).to_contain_text("meta/llama")
     for page in (chat, review, wheel):
-        assert page.evaluate(FAULTS) == [], page.url
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, page.url
-        page.evaluate(AXE)  # not as a script of the page, whose policy would forbid it
-        found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
-        serious = [fault for fault in found if fault["impact"] in ("serious", "critical")]
-        assert [(fault["id"], [node["html"][:200] for node in fault["nodes"]]) for fault in serious] == [], page.url
+        assert faults(page) == [], page.url
 
 
 # with the real local platform ----------------------------------------------------------------------------------------

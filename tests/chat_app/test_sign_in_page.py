@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
+from flywheel.people import ROLES, People
+from flywheel.store import Store
 from tests.chat_app.conftest import WebApp, ask
-from tests.chat_app.page_material import Open
+from tests.chat_app.page_material import Open, faults
 from tests.fakes import NimReply, ScriptedNim
 
 OWN = "a password of my own"
@@ -49,3 +51,59 @@ def test_the_first_person_signs_in_chats_and_signs_out(app: WebApp, nim: Scripte
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
     page.goto(f"{app.url}/chat/")
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def looked_at(page: Page) -> dict[str, list[str]]:
+    """The faults of a page, wide and narrow, light and dark."""
+    found = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        for width in (390, 1440):
+            page.set_viewport_size({"width": width, "height": 840})
+            page.wait_for_function("!document.getAnimations().some((each) => each instanceof CSSTransition)")
+            found[f"{scheme} {width}"] = faults(page)
+    return {how: wrong for how, wrong in found.items() if wrong}
+
+
+@pytest.mark.slow
+def test_in_spanish_and_readable(app: WebApp, store: Store, open_page: Open) -> None:
+    """The browser's language counts, then the one that was chosen; nothing on the way is hard to read or to use."""
+    people = People(store.database)
+    people.add("eva", ROLES, OWN, by="test")
+    people.add("una", ("end_user",), OWN, by="test", one_time=True)
+    page = open_page(f"{app.url}/people/", locale="es-ES")
+    page.get_by_label("Nombre").fill("eva")
+    page.get_by_label("Contraseña").fill("no es esta")
+    page.get_by_role("button", name="Iniciar sesión").click()
+    expect(page.get_by_role("alert")).to_have_text("El nombre o la contraseña no es correcto.")
+    assert looked_at(page) == {}
+    page.get_by_label("Contraseña").fill(OWN)
+    page.get_by_role("button", name="Iniciar sesión").click()
+
+    expect(page.locator("#top nav a")).to_have_text(["Chat", "Revisión", "Rueda", "Personas"])
+    expect(page.locator("html")).to_have_attribute("lang", "es")
+    expect(page.locator("#everybody")).to_contain_text("tiene una contraseña de un solo uso")
+    page.get_by_role("button", name="Registro de acciones").click()
+    page.get_by_label("Cambiar a una persona").click()
+    page.get_by_role("option", name="eva").click()
+    page.get_by_role("button", name="Desactivar").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Esa persona eres tú")
+    page.get_by_label("Añadir a una persona: nombre").fill("eva")
+    page.get_by_role("button", name="Añadir").click()
+    expect(page.get_by_test_id("toast-body").last).to_contain_text("ya existe la persona 'eva'")
+    assert looked_at(page) == {}
+
+    page.get_by_role("link", name="eva").click()
+    page.get_by_label("Contraseña actual").fill(OWN)
+    page.get_by_label("Contraseña nueva (al menos 12 caracteres)").fill("corta")
+    page.get_by_label("La contraseña nueva otra vez").fill("corta")
+    page.get_by_role("button", name="Cambiarla").click()
+    expect(page.get_by_role("alert")).to_have_text(
+        "Una contraseña tiene de 12 a 1000 caracteres; varias palabras hacen una buena"
+    )
+    assert looked_at(page) == {}
+    page.get_by_role("button", name="English").click()
+    expect(page.get_by_role("heading", name="Change your password")).to_be_visible()
+    page.goto(f"{app.url}/people/")
+    expect(page.get_by_label("Add a person: name")).to_be_visible()
+    expect(page.locator("#top nav a").last).to_have_text("People")
