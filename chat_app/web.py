@@ -49,6 +49,8 @@ HEADERS = {
     b"x-content-type-options": b"nosniff",
     # with no-referrer, a browser would hide its own page's origin from the guard when a form is posted
     b"referrer-policy": b"same-origin",
+    # nginx before the app would otherwise keep an answer back that is still being written
+    b"x-accel-buffering": b"no",
 }
 
 
