@@ -37,6 +37,7 @@ const name = () => {
   // what is waited for is read out as it changes: the region must stand before its text does
   document.querySelector("#waiting:not([role])")?.setAttribute("role", "status");
   if (document.documentElement.lang !== "es") return;
+  if (document.title.startsWith("People")) document.title = document.title.replace("People", "Personas");
   for (const attribute of ["aria-label", "title"]) {
     for (const named of document.querySelectorAll(`main [${attribute}], .sidebar [${attribute}]`)) {
       const spanish = IN_SPANISH[named.getAttribute(attribute)];

@@ -82,6 +82,7 @@ def test_in_spanish_and_readable(app: WebApp, store: Store, open_page: Open) -> 
 
     expect(page.locator("#top nav a")).to_have_text(["Chat", "Revisión", "Rueda", "Personas"])
     expect(page.locator("html")).to_have_attribute("lang", "es")
+    expect(page).to_have_title("Personas · Flywheel Chat")
     expect(page.locator("#everybody")).to_contain_text("tiene una contraseña de un solo uso")
     page.get_by_role("button", name="Registro de acciones").click()
     page.get_by_label("Cambiar a una persona").click()
