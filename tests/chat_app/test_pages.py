@@ -160,6 +160,7 @@ def test_the_pages_can_be_read_and_used(
     review.locator("#help").click()
     expect(review.locator("#outcome")).to_contain_text("local_time returned")
     wheel = open_page(f"{app.url}/wheel/", **window)
+    review.get_by_role("button", name="Feedback as a file").click()
     for name in ("Import examples", "What it was trained on", "History"):
         wheel.get_by_role("button", name=name).click()
     expect(wheel.locator("#models")).to_contain_text("meta/llama")
