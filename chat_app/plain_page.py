@@ -35,8 +35,8 @@ def sign_in(
             '<form method="post" action="/sign-in">'
             + _hidden("next", target)
             + f'<label>{words("name")}<input name="name" value="{html.escape(name)}" autocomplete="username" required'
-            ' maxlength="64" autocapitalize="none" spellcheck="false" autofocus></label>'
-            + _password("password", words("password"), "current-password")
+            f' maxlength="64" autocapitalize="none" spellcheck="false"{"" if name else " autofocus"}></label>'
+            + _password("password", words("password"), "current-password", focused=bool(name))
             + f'<button class="wide-button">{words("sign_in")}</button></form>'
         )
     if provider:
@@ -97,8 +97,11 @@ def _browser(words: Words, agent: str) -> str:
     return words("browser_on", browser=browser, system=system) if browser and system else browser or system or words("a_program")
 
 
-def _password(name: str, label: str, purpose: str) -> str:
-    return f'<label>{label}<input type="password" name="{name}" autocomplete="{purpose}" required maxlength="1000"></label>'
+def _password(name: str, label: str, purpose: str, focused: bool = False) -> str:
+    focus = " autofocus" if focused else ""
+    return (
+        f'<label>{label}<input type="password" name="{name}" autocomplete="{purpose}" required maxlength="1000"{focus}></label>'
+    )
 
 
 def _hidden(name: str, value: str) -> str:

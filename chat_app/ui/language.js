@@ -6,6 +6,6 @@ if (translated !== undefined) document.documentElement.lang = spanish && transla
 addEventListener("click", (event) => {
   const language = event.target.closest?.("[data-language]")?.dataset.language;
   if (!language) return;
-  document.cookie = `language=${language}; path=/; max-age=31536000; samesite=lax`;
+  document.cookie = `language=${language}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
   location.assign(location.pathname + location.search); // not a reload, which would send a form again
 });

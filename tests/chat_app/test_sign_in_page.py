@@ -76,6 +76,7 @@ def test_in_spanish_and_readable(app: WebApp, store: Store, open_page: Open) -> 
     page.get_by_label("Contraseña").fill("no es esta")
     page.get_by_role("button", name="Iniciar sesión").click()
     expect(page.get_by_role("alert")).to_have_text("El nombre o la contraseña no es correcto.")
+    expect(page.get_by_label("Contraseña")).to_be_focused()
     assert looked_at(page) == {}
     page.get_by_label("Contraseña").fill(OWN)
     page.get_by_role("button", name="Iniciar sesión").click()
