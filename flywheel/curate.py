@@ -34,7 +34,7 @@ from flywheel.manifest import (
 )  # fmt: skip
 from flywheel.near_duplicates import NearTexts
 from flywheel.pii import mask
-from flywheel.replay import copies, replay_beside, share_replay, shuffled, unique, varied
+from flywheel.replay import copies, replay_beside, seed_of, share_replay, shuffled, unique, varied
 from flywheel.rows import Row, check_row, to_nemo_train
 from flywheel.sides import LEARNED, Placed, Side, expected_tool, place
 
@@ -66,7 +66,8 @@ def curate(
     """Make the dataset of a run.
 
     replay: rows that the base model learned from, mixed in so that old skills stay. old_skills: rows that examine them. caps:
-    what one person may be of it at most. Raises InputError if no example is left to train on.
+    what one person may be of it at most. The same rows make the same files, whatever the run and the ids: nobody can ask
+    again until chance passes the gate. Raises InputError if no example is left to train on.
     """
     unmasked = {example.id for example in examples if example.masked is None}
     sound, unfit = _without_identifiers(examples)
@@ -77,16 +78,19 @@ def curate(
     _cap(placed, caps or Caps(), times, len(replay))
     if not placed.used["train"]:
         raise InputError(_nothing_to_train(examples, placed))
+    for used in placed.used.values():
+        used.sort(key=lambda example: example.row.digest)
+    seed = seed_of(placed.used["train"])
     examined = _texts([*placed.questions("validation", "holdout"), *(row.question for row in old_skills)])
-    further = varied(placed.used["train"], times - 1, examined)
+    further = varied(placed.used["train"], times - 1, examined, seed)
     training = [Line(example.id, to_nemo_train(example.row)) for example in placed.used["train"]]
     training += [Line(f"variant of {name}", to_nemo_train(row)) for name, rows in further.items() for row in rows]
     rows = [*(example.row for example in placed.used["train"]), *(row for made in further.values() for row in made)]
     taught = {row.question_key for row in rows}
     fit = [row for row in unique(replay) if row.question_key not in taught and next(examined.near(row.question), None) is None]
-    replayed, checking = share_replay(shuffled(fit, run_id), len(rows), len(placed.used["validation"]))
+    replayed, checking = share_replay(shuffled(fit, seed), len(rows), len(placed.used["validation"]))
     material = Material(rows, replayed, checking, _exam(placed, old_skills))
-    lines = _lines(placed, training, material, run_id)
+    lines = _lines(placed, training, material, seed)
     files = {path: written(content) for path, content in lines.items()}
     manifest = {
         "run": run_id,
@@ -145,7 +149,7 @@ def _texts(questions: Sequence[str]) -> NearTexts:
     return index
 
 
-def _lines(placed: Placed, training: list[Line], material: Material, run_id: str) -> dict[str, list[Line]]:
+def _lines(placed: Placed, training: list[Line], material: Material, seed: str) -> dict[str, list[Line]]:
     """Each file's lines in order."""
     replayed, checking = (
         [Line(REPLAY_SOURCE, to_nemo_train(row)) for row in rows] for rows in (material.replayed, material.checking)
@@ -154,7 +158,7 @@ def _lines(placed: Placed, training: list[Line], material: Material, run_id: str
     examined = [exam_line(example.row, HOLDOUT_SUITE, example.id, example.id) for example in placed.used["holdout"]]
     old = [exam_line(row, OLD_SKILLS_SUITE, row.digest, OLD_SKILLS_SOURCE) for row in material.exam]
     return {
-        TRAINING_FILE: shuffled([*training, *replayed], f"{run_id} mixed"),
+        TRAINING_FILE: shuffled([*training, *replayed], f"{seed} mixed"),
         VALIDATION_FILE: [*checked, *checking],
         HOLDOUT_FILE: [*examined, *old],
     }

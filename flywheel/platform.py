@@ -204,6 +204,8 @@ class Supervisor:
                 self._spawn()
 
     def _spawn(self) -> None:
+        if self._child is not None:
+            self._child.wait(STOP_SECONDS)  # it is dead, but may have died after the watch last reaped
         command = [sys.executable, "-m", "flywheel.local", "--home", str(self._home), "--port", str(self._port), "--json"]
         descriptor = os.open(self._log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "ab") as output:

@@ -5,6 +5,7 @@ Pure. Knows nothing of sides beyond what it is told not to come near.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -33,7 +34,12 @@ def copies(train: Sequence[Example]) -> int:
     return max(1, min(MAX_COPIES, COPIED_ROWS // max(corrections, 1)))
 
 
-def varied(train: Sequence[Example], count: int, examined: NearTexts) -> dict[str, list[Row]]:
+def seed_of(train: Iterable[Example]) -> str:
+    """What decides every choice and order in a dataset: the rows that train, in any order."""
+    return hashlib.sha256("".join(sorted(example.row.digest for example in train)).encode()).hexdigest()
+
+
+def varied(train: Sequence[Example], count: int, examined: NearTexts, seed: str) -> dict[str, list[Row]]:
     """Example id → the further rows that a correction trains as: variants, or the row itself where nothing can be varied.
 
     None asks nearly what is examined or checked, and none puts one person's words into another's: values come from imported rows
@@ -46,7 +52,7 @@ def varied(train: Sequence[Example], count: int, examined: NearTexts) -> dict[st
         for person in {example.person for example in corrections}
     }
     for example in corrections:
-        made = variants(example.row, 2 * count, known[example.person], seed=example.id)
+        made = variants(example.row, 2 * count, known[example.person], seed=seed)
         fit = [row for row in made if next(examined.near(row.question), None) is None][:count]
         found[example.id] = fit + [example.row] * (count - len(fit))
     return found

@@ -18,6 +18,11 @@ REMIND = NimReply(calls=(("add_reminder", '{"text": "call Anna", "time": "9:00"}
 SCHEMAS = [tool.schema for tool in TOOLS.values()]
 Open = Callable[..., Page]
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+FOLLOWED = "(dark) => !document.querySelector('gradio-app') || document.body.classList.contains('dark') === dark"
+"""Gradio's pages have taken over the scheme."""
+SETTLED = """document.getAnimations().every(({ effect, playState }) => playState !== "running"
+  || effect.getTiming().iterations > 99 || effect.target.closest("[data-testid=toast-body]"))"""
+"""No colour is on its way to another; what moves for ever may, and what pops up counts its time."""
 FAULTS = Path(__file__).with_name("faults.js").read_text(encoding="utf-8")
 
 
@@ -25,8 +30,21 @@ def thumb(page: Page, name: str) -> Locator:
     return page.locator("#chatbot").get_by_role("button", name=name, exact=True)
 
 
-def faults(page: Page) -> list[str]:
-    """What is wrong with the page as it stands: faint text, buttons without a name, too wide a page, what axe finds serious."""
+def faults(page: Page, *widths: int) -> dict[str, list[str]]:
+    """What is wrong with the page as it stands, in windows of these widths, light and dark: see `_faults`."""
+    found = {}
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.wait_for_function(FOLLOWED, arg=scheme == "dark")
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 840})
+            found[f"{scheme} {width}"] = _faults(page)
+    return {how: wrong for how, wrong in found.items() if wrong}
+
+
+def _faults(page: Page) -> list[str]:
+    """Faint text, buttons without a name or too small to hit, too wide a page, and what axe finds serious."""
+    page.wait_for_function(SETTLED)
     found: list[str] = page.evaluate(FAULTS)
     if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
         found.append("wider than the window")

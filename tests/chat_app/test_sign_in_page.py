@@ -53,18 +53,6 @@ def test_the_first_person_signs_in_chats_and_signs_out(app: WebApp, nim: Scripte
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-def looked_at(page: Page) -> dict[str, list[str]]:
-    """The faults of a page, wide and narrow, light and dark."""
-    found = {}
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        for width in (390, 1440):
-            page.set_viewport_size({"width": width, "height": 840})
-            page.wait_for_function("!document.getAnimations().some((each) => each instanceof CSSTransition)")
-            found[f"{scheme} {width}"] = faults(page)
-    return {how: wrong for how, wrong in found.items() if wrong}
-
-
 @pytest.mark.slow
 def test_in_spanish_and_readable(app: WebApp, store: Store, open_page: Open) -> None:
     """The browser's language counts, then the one that was chosen; nothing on the way is hard to read or to use."""
@@ -77,7 +65,7 @@ def test_in_spanish_and_readable(app: WebApp, store: Store, open_page: Open) -> 
     page.get_by_role("button", name="Iniciar sesión").click()
     expect(page.get_by_role("alert")).to_have_text("El nombre o la contraseña no es correcto.")
     expect(page.get_by_label("Contraseña")).to_be_focused()
-    assert looked_at(page) == {}
+    assert faults(page, 390, 1440) == {}
     page.get_by_label("Contraseña").fill(OWN)
     page.get_by_role("button", name="Iniciar sesión").click()
 
@@ -93,7 +81,7 @@ def test_in_spanish_and_readable(app: WebApp, store: Store, open_page: Open) -> 
     page.get_by_label("Añadir a una persona: nombre").fill("eva")
     page.get_by_role("button", name="Añadir").click()
     expect(page.get_by_test_id("toast-body").last).to_contain_text("ya existe la persona 'eva'")
-    assert looked_at(page) == {}
+    assert faults(page, 390, 1440) == {}
 
     page.get_by_role("link", name="eva").click()
     page.get_by_label("Contraseña actual").fill(OWN)
@@ -103,7 +91,7 @@ def test_in_spanish_and_readable(app: WebApp, store: Store, open_page: Open) -> 
     expect(page.get_by_role("alert")).to_have_text(
         "Una contraseña tiene de 12 a 1000 caracteres; varias palabras hacen una buena"
     )
-    assert looked_at(page) == {}
+    assert faults(page, 390, 1440) == {}
     page.get_by_role("button", name="English").click()
     expect(page.get_by_role("heading", name="Change your password")).to_be_visible()
     page.goto(f"{app.url}/people/")

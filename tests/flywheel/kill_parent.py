@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,9 @@ def work(settings: Settings, nemo: Nemo, told: Told) -> None:
     flywheel.runs.Nemo = lambda _: nemo  # type: ignore[assignment,misc]  # made before the fork: its certificates take long to load
     store = Store(settings.store_path)
     records = RunRecords(store.database)
-    run = records.active() or request(store, "somebody")
+    if (run := records.active()) is None:
+        rate(store, told, corrected=True)  # without something new nobody may ask
+        run = request(store, "somebody")
     told.resume(run)
     wheel = Wheel(settings, store, recipe=TINY)
     assert wheel.launch()
@@ -134,6 +137,8 @@ def obey(settings: Settings, nemo: Nemo, order: dict[str, Any]) -> dict[str, Any
         try:
             work(settings, nemo, Told(writing, order))
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     os.close(writing)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from flywheel.__main__ import main
 from flywheel.rows import read_rows, to_openai
 from flywheel.settings import Settings
 from flywheel.store import Store
-from tests.conftest import Platform, fix_sides
+from tests.conftest import fix_sides, start_platform, stop_platform
 
 ECHO = {
     "type": "function",
@@ -162,44 +161,28 @@ def test_every_command_shows_an_example() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(720)
-def test_from_import_to_promotion_and_back(
-    platform: Platform, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NEMO_URL", platform.nemo_url)
-    monkeypatch.setenv("NDS_URL", platform.nds_url)
-    monkeypatch.setenv("NIM_URL", platform.nim_url)
-    monkeypatch.setenv("BASE_MODEL", "local/tool-llama-5m")
-    monkeypatch.setenv("NMS_NAMESPACE", f"cli-{os.urandom(4).hex()}")
+def test_from_import_to_promotion_and_back_with_an_interrupt(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     same_sides(home)
-    flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(60)]))
-    run = flywheel_json("run", "--wait")
-    assert (run["status"], run["outcome"]) == ("succeeded", "promoted"), run
+    flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(30)]))
+    run = interrupted_run(home)
     assert run["seconds"] > 0
     page = flywheel("show", run["id"]).stdout
-    assert "promote   done" in page and "pass: " in page and "candidate" in page
+    assert "gate      done" in page and f"{run['verdict']['verdict']}: " in page and "candidate" in page
     shown = flywheel_json("show", run["id"])
     assert shown["dataset"]["digest"] and shown["losses"]
 
-    unseen = write_rows(tmp_path / "unseen.jsonl", [to_openai(lamp_row(number)) for number in range(200, 220)])
-    models = ("local/tool-llama-5m", run["candidate"])
-    scores = [flywheel_json("evaluate", "--model", model, "--data", unseen) for model in models]
-    assert [score["count"] for score in scores] == [20, 20]
-    assert scores[0]["function_name_and_args_accuracy"] < scores[1]["function_name_and_args_accuracy"]
-    assert scores[1]["tools"]["set_lamp"]["count"] == 20
-    assert "no/such" in flywheel_json("evaluate", "--model", "no/such", "--data", unseen, code=1)["error"]
-
-    assert flywheel_json("rollback")["served"] == "local/tool-llama-5m"
-    assert flywheel_json("promote", run["candidate"], "--reason", "better")["changed"]
-    moves = flywheel_json("models")["promotions"]
-    assert [move["kind"] for move in moves] == ["promote", "rollback", "promote", "first"]
-    assert moves[0]["reason"] == "better"
+    platform = start_platform(Settings(home=home).platform_home)  # each of the next commands would start one for itself
+    for name, url in (("NEMO", platform.nemo_url), ("NDS", platform.nds_url), ("NIM", platform.nim_url)):
+        monkeypatch.setenv(f"{name}_URL", url)
+    monkeypatch.setenv("BASE_MODEL", "local/tool-llama-5m")
+    try:
+        scores_and_moves(run, write_rows(tmp_path / "unseen.jsonl", [to_openai(lamp_row(number)) for number in range(200, 220)]))
+    finally:
+        stop_platform(platform)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(720)
-def test_a_run_alone_brings_its_platform_and_goes_on_after_an_interrupt(tmp_path: Path, home: Path) -> None:
-    same_sides(home)
-    flywheel("import", write_rows(tmp_path / "rows.jsonl", [to_openai(lamp_row(number)) for number in range(30)]))
+def interrupted_run(home: Path) -> dict[str, Any]:
+    """Start a run that brings its platform, press Ctrl-C while it trains, give the same command again and wait."""
     command = [sys.executable, "-m", "flywheel", "run", "--wait", "--json"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None and first.stderr is not None
@@ -212,10 +195,30 @@ def test_a_run_alone_brings_its_platform_and_goes_on_after_an_interrupt(tmp_path
 
     second = subprocess.run(command, capture_output=True, text=True, timeout=480)
     assert second.returncode == 0, second.stderr
-    run = json.loads(second.stdout)
+    run: dict[str, Any] = json.loads(second.stdout)
     assert run["id"] in rest and run["id"] in second.stderr
     assert run["status"] == "succeeded" and run["outcome"] in ("promoted", "waiting")
     assert not (home / "platform.json").exists()
+    return run
+
+
+def scores_and_moves(run: dict[str, Any], unseen: Path) -> None:
+    """Evaluate the base and what the run trained, roll back and promote."""
+    scores = [
+        flywheel_json("evaluate", "--model", model, "--data", unseen) for model in ("local/tool-llama-5m", run["candidate"])
+    ]
+    assert [score["count"] for score in scores] == [20, 20]
+    assert scores[0]["function_name_and_args_accuracy"] < scores[1]["function_name_and_args_accuracy"]
+    assert scores[1]["tools"]["set_lamp"]["count"] == 20
+    assert "no/such" in flywheel_json("evaluate", "--model", "no/such", "--data", unseen, code=1)["error"]
+
+    if run["outcome"] == "waiting":  # what the small model forgets beside learning differs from run to run
+        assert flywheel_json("promote", run["candidate"], "--reason", "it sets lamps")["changed"]
+    assert flywheel_json("rollback")["served"] == "local/tool-llama-5m"
+    assert flywheel_json("promote", run["candidate"], "--reason", "better")["changed"]
+    moves = flywheel_json("models")["promotions"]
+    assert [move["kind"] for move in moves] == ["promote", "rollback", "promote", "first"]
+    assert moves[0]["reason"] == "better"
 
 
 @pytest.mark.slow

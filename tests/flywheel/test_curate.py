@@ -230,6 +230,14 @@ def test_what_could_not_be_balanced_is_said() -> None:
     assert any("local_time 1 of 12" in words for words in found["missing"])
 
 
+def test_the_same_rows_make_the_same_files_whatever_the_run_the_ids_and_their_order() -> None:
+    asked = [(row(about(n)), "import") for n in range(12)] + [(row("How warm is Oslo?"), "correction")]
+    first = [example(one, source=source, name=f"a{n}") for n, (one, source) in enumerate(asked)]
+    again = [example(one, source=source, name=f"b{n}") for n, (one, source) in enumerate(reversed(asked))]
+    made = [curate(examples, REPLAY, [], run_id=f"run-{examples[0].id}").files for examples in (first, again)]
+    assert made[0] == made[1]
+
+
 def test_half_of_a_small_batch_is_replay() -> None:
     examples = [example(row(about(n))) for n in range(120)]
     made = curate(examples, [row(about(n, "replay")) for n in range(400)], [], run_id="run-1")

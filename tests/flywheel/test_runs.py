@@ -181,25 +181,6 @@ def test_examples_that_cannot_train_end_the_run_with_the_reason(tmp_path: Path, 
 # whole runs ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_a_run_goes_from_examples_to_a_promoted_model(wheel: Wheel, store: Store, settings: Settings) -> None:
-    import_rows(store)
-    run = finished(store, wheel.start("me"))
-    assert (run.status, run.outcome) == ("succeeded", "promoted"), (run.error, run.verdict)
-    assert [run.stages[stage]["status"] for stage in STAGES] == ["done"] * 6
-    assert run.scores and run.verdict and run.verdict["verdict"] == "pass"
-    right = {label: run.scores[label]["function_name_and_args_accuracy"] for label in ("base", "current", "candidate")}
-    assert right["base"] == right["current"] < right["candidate"]
-    losses = RunRecords(store.database).losses(run.id)
-    assert {split for split, _, _ in losses} == {"train", "validation"}
-    assert Registry(store.database).served().model == run.candidate
-    assert Registry(store.database).promotions()[0].run_id == run.id
-    dataset = Ledger(store.database).dataset(run.id)
-    assert dataset and (settings.home / "datasets" / run.id / TRAINING_FILE).stat().st_size > 0
-    with pytest.raises(InputError, match="nothing new"):
-        wheel.start("me")
-
-
 def test_a_model_put_live_meanwhile_is_not_replaced_unseen(scripted: WheelServices, scripted_wheel: Wheel, store: Store) -> None:
     import_rows(store)
     scripted.held.add("evaluation")
@@ -241,7 +222,7 @@ def test_cancelling_in_mid_training_ends_run_and_job(wheel: Wheel, store: Store,
 
 @pytest.mark.slow
 @pytest.mark.timeout(720)
-def test_a_platform_killed_in_mid_training_resumes_the_job(tmp_path: Path, store: Store) -> None:
+def test_a_run_goes_from_examples_to_a_promoted_model_though_the_platform_dies_in_training(tmp_path: Path, store: Store) -> None:
     settings, supervisor = ensure_platform(Settings(home=tmp_path / "home").prepare(), log=print)
     assert supervisor is not None
     import_rows(store)
@@ -256,9 +237,26 @@ def test_a_platform_killed_in_mid_training_resumes_the_job(tmp_path: Path, store
         assert ended.status == "succeeded", ended.error
         trained, _ = jobs_of(settings)
         assert trained == [ended.candidate]
+        with pytest.raises(InputError, match="nothing new"):
+            wheel.start("me")
     finally:
         wheel.shutdown()
         supervisor.stop()
+    promoted(store, settings, ended)
+
+
+def promoted(store: Store, settings: Settings, run: Run) -> None:
+    """What a run that went well leaves."""
+    assert (run.status, run.outcome) == ("succeeded", "promoted"), (run.error, run.verdict)
+    assert [run.stages[stage]["status"] for stage in STAGES] == ["done"] * 6
+    assert run.scores and run.verdict and run.verdict["verdict"] == "pass"
+    right = {label: run.scores[label]["function_name_and_args_accuracy"] for label in ("base", "current", "candidate")}
+    assert right["base"] == right["current"] < right["candidate"]
+    assert {split for split, _, _ in RunRecords(store.database).losses(run.id)} == {"train", "validation"}
+    assert Registry(store.database).served().model == run.candidate
+    assert Registry(store.database).promotions()[0].run_id == run.id
+    assert Ledger(store.database).dataset(run.id)
+    assert (settings.home / "datasets" / run.id / TRAINING_FILE).stat().st_size > 0
 
 
 def test_another_process_that_stands_by_takes_over(scripted: WheelServices, tmp_path: Path, store: Store) -> None:

@@ -146,7 +146,8 @@ def test_losses_of_a_seeded_run_stay_what_they_are(tmp_path: Path, base: Path) -
     assert details["cpu_seconds"] > 0
 
 
-def test_the_adapter_is_the_one_of_the_best_validation(tmp_path: Path, base: Path) -> None:
+def test_the_adapter_is_the_one_of_the_best_validation(tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flywheel.local.training.SAVING_SHARE", math.inf)  # save at every step
     # A rate that overshoots: later epochs are worse than an earlier one.
     folder = make_job(tmp_path / "job", base, learning_rate=0.1, epochs=12)
     assert train(folder)
