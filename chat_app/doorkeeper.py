@@ -17,8 +17,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chat_app import plain_page
-from chat_app.guard import ENDED, WORDS
+from chat_app.guard import ENDED
 from chat_app.reception import Reception
+from chat_app.ui.words import spoken_by
 from flywheel.people import Person, Role
 
 DOORS: dict[str, Role] = {"/chat": "end_user", "/review": "reviewer", "/wheel": "developer", "/people": "developer"}
@@ -33,6 +34,8 @@ EVENTS = (
 )  # fmt: skip
 FILES = {"/wheel": ("gradio_api/upload", "gradio_api/upload_progress")}
 """Beyond that, which pages take files. None gives any out."""
+
+FIRST = "Choose a password of your own first."
 
 LONGEST_EVENT = 5_000_000
 """Bytes; a form or a conversation is far below."""
@@ -78,7 +81,7 @@ class Doorkeeper:
             waiting = self._reception.session(request)
             if waiting is None:
                 return _to_sign_in(request)
-            return None if path in ACCOUNT else _elsewhere(request, "/account", "Choose a password of your own first.")
+            return None if path in ACCOUNT else _elsewhere(request, "/account", spoken_by(request).sentence(FIRST))
         if door is None:
             return None
         if not person.may(DOORS[door]):
@@ -89,12 +92,13 @@ class Doorkeeper:
 
     def _lacking(self, request: Request, role: Role) -> Response:
         """Say whom to ask for a role."""
-        text = f"Your account may not {WORDS[role]}."
+        words = spoken_by(request)
+        text = words(f"may_not_{role}")
         if not _navigates(request):
             return _said(text, 403)
         able = [account.display_name for account in self._reception.people.developers()]
-        ask = f"Ask {' or '.join(able[:3])} for it." if able else "Ask whoever runs this chat for it."
-        return HTMLResponse(plain_page.message("Not for this account", f"{text} {ask}"), 403)
+        ask = words("ask_for_it", who=f" {words('or')} ".join(able[:3])) if able else words("ask_whoever")
+        return HTMLResponse(plain_page.message(words, words("not_for_you"), f"{text} {ask}"), 403)
 
     async def _own_tab(self, request: Request, receive: Receive, person: Person) -> tuple[Receive, Response | None]:
         """Let nobody join, read or cancel what another person's open page has under way.
@@ -114,7 +118,7 @@ class Doorkeeper:
                 return receive, _said("That is too long.", 413)
             receive, tab = _again(body, receive), _session_hash(body)
         if isinstance(tab, str) and tab and self._tabs.setdefault(tab, person.name) != person.name:
-            return receive, _said(ENDED, 403)
+            return receive, _said(spoken_by(request).sentence(ENDED), 403)
         if len(self._tabs) > REMEMBERED_TABS:
             self._tabs.popitem(last=False)
         return receive, None
@@ -133,7 +137,7 @@ def _navigates(request: Request) -> bool:
 
 def _to_sign_in(request: Request) -> Response:
     query = f"?{request.url.query}" if request.url.query else ""
-    return _elsewhere(request, f"/sign-in?next={quote(request.scope['path'] + query)}", ENDED)
+    return _elsewhere(request, f"/sign-in?next={quote(request.scope['path'] + query)}", spoken_by(request).sentence(ENDED))
 
 
 def _elsewhere(request: Request, target: str, text: str) -> Response:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Request
+from pydantic import BeforeValidator
 from starlette.responses import StreamingResponse
 
 from chat_app.guard import ENDED, reception
@@ -19,6 +20,8 @@ from flywheel.feedback_shapes import SHAPES, Shape, lines
 from flywheel.people import Person
 from flywheel.store import ReviewVerdict, Thumb
 
+EMPTY = BeforeValidator(lambda text: text or None)
+"""A field of the pages' form that was left empty chooses nothing."""
 TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv; charset=utf-8"}
 
 
@@ -47,8 +50,8 @@ def router(services: Services) -> APIRouter:
         shape: Shape,
         since: str | None = None,
         until: str | None = None,
-        thumb: Thumb | None = None,
-        verdict: ReviewVerdict | None = None,
+        thumb: Annotated[Thumb | None, EMPTY] = None,
+        verdict: Annotated[ReviewVerdict | None, EMPTY] = None,
         tool: str | None = None,
         model: str | None = None,
         person: str | None = None,

@@ -12,19 +12,19 @@ from starlette.requests import HTTPConnection
 
 from chat_app.reception import Reception
 from chat_app.ui import toasts
+from chat_app.ui.words import spoken_by
 from flywheel.people import Person, Role
 
-WORDS: dict[Role, str] = {"end_user": "chat", "reviewer": "review", "developer": "train and promote"}
 ENDED = "Your sign-in has ended; reload the page and sign in again."
 
 
 def person(request: gr.Request, role: Role) -> Person:
     """Who sent the request. Raises a refusal where they are not signed in or lack the role."""
-    found = signed_in(request)
+    found, words = signed_in(request), spoken_by(request)
     if found is None:
-        raise toasts.refusal(ENDED)
+        raise toasts.refusal(words.sentence(ENDED), words("did_not_work"))
     if not found.may(role):
-        raise toasts.refusal(f"Your account may not {WORDS[role]}.")
+        raise toasts.refusal(words(f"may_not_{role}"), words("did_not_work"))
     return found
 
 

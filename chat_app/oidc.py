@@ -24,6 +24,7 @@ from chat_app import plain_page
 from chat_app.reception import Reception
 from chat_app.settings import IdentityProvider
 from chat_app.sign_in import browser_of, local_path
+from chat_app.ui.words import spoken_by
 from flywheel.errors import Conflict
 from flywheel.people import ROLES, Account, Role
 
@@ -55,7 +56,7 @@ class Oidc:
         try:
             response: Response = await self._client.authorize_redirect(request, f"{self._reception.settings.address}{BACK}")
         except TROUBLES as error:
-            return self._failed(error)
+            return self._failed(request, error)
         return response
 
     async def back(self, request: Request) -> Response:
@@ -65,9 +66,10 @@ class Oidc:
             claims = await self._claims(request)
             account = await run_in_threadpool(self._account, claims)
         except TROUBLES as error:
-            return self._failed(error)
+            return self._failed(request, error)
         except Conflict as error:
-            return HTMLResponse(plain_page.message("Not for this account", str(error)), 403)
+            words = spoken_by(request)
+            return HTMLResponse(plain_page.message(words, words("not_for_you"), words.sentence(str(error))), 403)
         finally:
             request.session.clear()
         token = await run_in_threadpool(self._reception.sessions.begin, account, browser_of(request))
@@ -90,9 +92,10 @@ class Oidc:
         roles = roles_in(claims, self._provider.roles_claim)
         return self._reception.people.from_provider(self._provider.issuer, str(claims["sub"]), shown, roles)
 
-    def _failed(self, error: BaseException) -> Response:
+    def _failed(self, request: Request, error: BaseException) -> Response:
         _log.warning("sign-in at the identity provider failed: %s: %s", type(error).__name__, error)
-        return HTMLResponse(plain_page.message("Sign in", FAILED), 502)
+        words = spoken_by(request)
+        return HTMLResponse(plain_page.message(words, words("sign_in"), words.sentence(FAILED)), 502)
 
 
 def roles_in(claims: dict[str, Any], path: str) -> frozenset[Role]:

@@ -15,12 +15,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from chat_app import plain_page
 from chat_app.reception import Reception
+from chat_app.ui.words import spoken_by
 from flywheel.errors import Conflict, FlywheelError, InputError
 from flywheel.sessions import WRONG, Session
 
 HASHES_AT_ONCE, HASHES_WAITING = 2, 40
 """A password's check takes 46 MiB and a core for a moment, by intention."""
 BUSY = "Many people are signing in right now. Try again in a minute."
+NOBODY = "Nobody can sign in yet. Whoever runs this chat adds people with `flywheel people add NAME`."
 LONGEST_FORM = 20_000
 HOME = "/"
 
@@ -40,14 +42,14 @@ class Desk:
         target = local_path(request.query_params.get("next"))
         if await run_in_threadpool(self._reception.person, request) is not None:
             return RedirectResponse(target, 303)
-        return await self._page(target)
+        return await self._page(request, target)
 
     async def enter(self, request: Request) -> Response:
         """Take name and password."""
         fields = await form_fields(request)
         name, target = fields.get("name", ""), local_path(fields.get("next"))
         if self._waiting >= HASHES_WAITING:
-            return await self._page(target, BUSY, name, 429)
+            return await self._page(request, target, BUSY, name, 429)
         self._waiting += 1
         try:
             async with self._hashing:
@@ -59,22 +61,23 @@ class Desk:
                     browser=browser_of(request),
                 )
         except InputError as error:
-            return await self._page(target, str(error), name, 401)
+            return await self._page(request, target, str(error), name, 401)
         except Conflict as error:
-            return await self._page(target, str(error), name, 429)
+            return await self._page(request, target, str(error), name, 429)
         finally:
             self._waiting -= 1
         response = RedirectResponse(target, 303)
         self._reception.remember(response, token)
         return response
 
-    async def _page(self, target: str, problem: str = "", name: str = "", status: int = 200) -> Response:
+    async def _page(self, request: Request, target: str, problem: str = "", name: str = "", status: int = 200) -> Response:
         people = await run_in_threadpool(self._reception.people.all)
         passwords = any(not account.provider for account in people)
         provider = self._reception.settings.provider is not None
         if not passwords and not provider:
-            problem = "Nobody can sign in yet. Whoever runs this chat adds people with `flywheel people add NAME`."
-        text = plain_page.sign_in(target, problem, name=name, passwords=passwords, provider=provider)
+            problem = NOBODY
+        words = spoken_by(request)
+        text = plain_page.sign_in(words, target, words.sentence(problem), name=name, passwords=passwords, provider=provider)
         return HTMLResponse(text, status)
 
     # out -------------------------------------------------------------------------------------------------------------
@@ -103,7 +106,7 @@ class Desk:
     async def account(self, request: Request) -> Response:
         """The person's own page."""
         session = await self._session(request)
-        return RedirectResponse(HOME, 303) if session is None else await self._account_page(session)
+        return RedirectResponse(HOME, 303) if session is None else await self._account_page(request, session)
 
     async def change_password(self, request: Request) -> Response:
         """Give oneself a new password; the present one is asked for, and counted like a sign-in."""
@@ -111,19 +114,19 @@ class Desk:
         if session is None:
             return RedirectResponse(HOME, 303)
         if fields.get("new") != fields.get("again"):
-            return await self._account_page(session, "The two new passwords differ.", 400)
+            return await self._account_page(request, session, "The two new passwords differ.", 400)
         if fields.get("new") == fields.get("password"):
-            return await self._account_page(session, "The new password is the present one; choose another.", 400)
+            return await self._account_page(request, session, "The new password is the present one; choose another.", 400)
         try:
             async with self._hashing:
                 token = await run_in_threadpool(self._changed, session.person.name, fields, request)
         except FlywheelError as error:
-            problem = "The present password is wrong." if str(error) == WRONG else f"{error}"
-            return await self._account_page(session, problem[:1].upper() + problem[1:], 400)
+            problem = "The present password is wrong." if str(error) == WRONG else str(error)
+            return await self._account_page(request, session, problem, 400)
         fresh = await run_in_threadpool(self._reception.sessions.find, token)
         if fresh is None:  # ended by somebody else in between
             return RedirectResponse(HOME, 303)
-        response = await self._account_page(fresh, done="Your password is changed.")
+        response = await self._account_page(request, fresh, done="Your password is changed.")
         self._reception.remember(response, token)
         return response
 
@@ -141,9 +144,13 @@ class Desk:
             await run_in_threadpool(self._reception.sessions.end_one, session.person.name, fields.get("session", ""))
         return RedirectResponse("/account", 303)
 
-    async def _account_page(self, session: Session, problem: str = "", status: int = 200, done: str = "") -> Response:
-        sessions = await run_in_threadpool(self._reception.sessions.of, session.person.name)
-        return HTMLResponse(plain_page.account(session, sessions, problem, done), status)
+    async def _account_page(
+        self, request: Request, session: Session, problem: str = "", status: int = 200, done: str = ""
+    ) -> Response:
+        sessions, words = await run_in_threadpool(self._reception.sessions.of, session.person.name), spoken_by(request)
+        problem = words.sentence(problem)
+        text = plain_page.account(words, session, sessions, problem[:1].upper() + problem[1:], words.sentence(done))
+        return HTMLResponse(text, status)
 
     async def _session(self, request: Request) -> Session | None:
         return await run_in_threadpool(self._reception.session, request)

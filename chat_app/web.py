@@ -49,6 +49,8 @@ HEADERS = {
     b"x-content-type-options": b"nosniff",
     # with no-referrer, a browser would hide its own page's origin from the guard when a form is posted
     b"referrer-policy": b"same-origin",
+    # nginx before the app would otherwise keep an answer back that is still being written
+    b"x-accel-buffering": b"no",
 }
 
 
@@ -130,7 +132,9 @@ def create_app(services: Services, status: Callable[[], dict[str, Any]]) -> Fast
     @app.api_route("/", methods=["GET", "HEAD"])
     def home(request: Request) -> RedirectResponse:
         person = reception.person(request)
-        doors = [door for door, role in DOORS.items() if person is not None and person.may(role)]
+        if person is None:  # to sign in without a way on: that leads here again, and then to a door that is theirs
+            return RedirectResponse("/account" if reception.session(request) else "/sign-in")
+        doors = [door for door, role in DOORS.items() if person.may(role)]
         return RedirectResponse(f"{doors[0] if doors else '/chat'}/")
 
     @app.api_route("/healthz", methods=["GET", "HEAD"])

@@ -12,7 +12,7 @@ from chat_app.ui import frame
 from chat_app.ui.asking import Asking
 from chat_app.ui.chat_page import SHOWN_EXAMPLES, ChatPage
 from chat_app.ui.conversations import ConversationList
-from chat_app.ui.words import ENGLISH, STATIC, Labels
+from chat_app.ui.words import ENGLISH, STATIC, SWITCH
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 QUICK: dict[str, Any] = PRIVATE | {"queue": False}
@@ -30,10 +30,6 @@ PRESSED = """element.addEventListener("click", (event) => {
   if (line) trigger("click", { question: line.querySelector("q").textContent });
 });"""
 """A press on a line of the list of tools asks its question."""
-LANGUAGES = (
-    '<p id="languages"><button type="button" lang="en" data-language="en">English</button>'
-    '<button type="button" lang="es" data-language="es">Español</button></p>'
-)
 
 
 @dataclass
@@ -90,7 +86,7 @@ def build(services: Services) -> gr.Blocks:
     page = ChatPage(services)
     blocks = gr.Blocks(title="Chat · Flywheel Chat", analytics_enabled=False, fill_height=True)
     with blocks:
-        frame.header("Chat")
+        frame.header("chat")
         conversation, rated, edited = (gr.State(None, time_to_live=STATE_SECONDS) for _ in range(3))
         remembered = gr.BrowserState(None, storage_key="conversation", secret="only an id, which is checked")
         sidebar = _sidebar()
@@ -101,8 +97,7 @@ def build(services: Services) -> gr.Blocks:
         _wire_rating(page, talk, why, conversation, rated)
         _wire_sidebar(page, sidebar, talk, conversation, outputs)
         blocks.load(page.load, remembered, [*outputs, talk.box, why.reasons, talk.tools], **QUICK)
-        labels = Labels(blocks)
-        blocks.load(page.relabelled(labels), None, labels.components, **QUICK)
+        frame.labels(blocks, "end_user")
         gr.Timer(10).tick(page.look, None, [talk.model_line, talk.notice], **QUICK)
     return blocks
 
@@ -124,7 +119,7 @@ def _sidebar() -> Sidebar:
             with gr.Row():
                 yes = gr.Button(STATIC("delete_yes"), variant="stop", size="sm", min_width=80)
                 no = gr.Button(STATIC("delete_no"), size="sm", min_width=80)
-        gr.HTML(LANGUAGES, padding=False)
+        gr.HTML(SWITCH, padding=False)
     return Sidebar(new, search, history, rename, delete, renaming, title, save, deleting, question, yes, no)
 
 

@@ -6,7 +6,6 @@ Handlers take the conversation's id and read everything else from the store: wha
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -14,7 +13,7 @@ import gradio as gr
 from chat_app import guard
 from chat_app.services import Services
 from chat_app.ui import messages, toasts
-from chat_app.ui.words import Labels, Words, spoken_by
+from chat_app.ui.words import Words, spoken_by
 from flywheel.conversations import Conversations
 from flywheel.errors import NotFound
 from flywheel.store import Conversation, Thumb, ToolCall, Turn
@@ -130,15 +129,6 @@ class ChatPage:
             for tool in self.services.tools.values()
         )
         return f"<p>{words('tools_hint')}</p><ul>{lines}</ul>"
-
-    def relabelled(self, labels: Labels) -> Callable[[gr.Request], list[Any]]:
-        """The handler that puts the page's labels into the language which its person chose."""
-
-        def relabel(request: gr.Request) -> list[Any]:
-            guard.person(request, "end_user")
-            return labels.spoken(spoken_by(request))
-
-        return relabel
 
     def open(self, conversation_id: str | None, search: str, request: gr.Request) -> tuple[Any, ...]:
         """Show a conversation."""

@@ -11,7 +11,6 @@ from chat_app import guard
 from chat_app.ui import toasts
 from chat_app.ui.chat_page import ChatPage
 from chat_app.ui.words import Words, spoken_by
-from flywheel.errors import FlywheelError
 from flywheel.store import Conversation
 
 
@@ -34,10 +33,7 @@ class ConversationList:
         """Give the conversation its new title."""
         person, words = guard.person(request, "end_user").name, spoken_by(request)
         conversation = self._chosen(conversation_id, person, words)
-        try:
-            self.page.kept.rename(conversation.id, person, title)
-        except FlywheelError as error:
-            raise toasts.refusal(words.sentence(str(error)), words("did_not_work")) from error
+        toasts.refused(lambda: self.page.kept.rename(conversation.id, person, title), words)
         toasts.tell(words("renamed"))
         return gr.Group(visible=False), self.page.found(person, search, conversation.id)
 

@@ -6,7 +6,7 @@ const NAMES = {
 const IN_SPANISH = {
   Send: "Enviar", Stop: "Detener", Like: "Me gusta", Liked: "Me gusta: elegido", Dislike: "No me gusta",
   Disliked: "No me gusta: elegido", "Toggle Sidebar": "Abrir o cerrar las conversaciones", "Copy message": "Copiar el mensaje",
-  Clear: "Conversación nueva", "Clear chat": "Conversación nueva",
+  Table: "Tabla", Clear: "Conversación nueva", "Clear chat": "Conversación nueva",
 };
 const name = () => {
   for (const [selector, name] of Object.entries(NAMES)) {
@@ -17,6 +17,11 @@ const name = () => {
   // an empty plot is named for a part that no role stands for, and what scrolls must be reached by the keyboard
   for (const empty of document.querySelectorAll('.empty[aria-label]:not([role])')) empty.setAttribute('role', 'img');
   document.querySelector('.examples[role="list"]')?.removeAttribute("role"); // it holds buttons, no items
+  // what pops up has a button in its head, which is none itself: it lies open
+  for (const head of document.querySelectorAll(".toast-header[role=button]")) {
+    head.removeAttribute("role");
+    head.removeAttribute("tabindex");
+  }
   // a tool's card is a button around a button: the inner one, which the keyboard reaches, takes the card's name
   for (const card of document.querySelectorAll(".title[role=button]")) {
     const arrow = card.querySelector(".arrow > button");
@@ -32,6 +37,7 @@ const name = () => {
   // what is waited for is read out as it changes: the region must stand before its text does
   document.querySelector("#waiting:not([role])")?.setAttribute("role", "status");
   if (document.documentElement.lang !== "es") return;
+  if (document.title.startsWith("People")) document.title = document.title.replace("People", "Personas");
   for (const attribute of ["aria-label", "title"]) {
     for (const named of document.querySelectorAll(`main [${attribute}], .sidebar [${attribute}]`)) {
       const spanish = IN_SPANISH[named.getAttribute(attribute)];

@@ -72,7 +72,7 @@ def build(services: Services) -> gr.Blocks:
     page = ReviewPage(services)
     blocks = gr.Blocks(title="Review · Flywheel Chat", analytics_enabled=False)
     with blocks:
-        frame.header("Review")
+        frame.header("review")
         gr.HTML(f"<style>{CSS}</style>", padding=False)
         opened, tried, corrected, chosen_by = (gr.State(None, time_to_live=8 * 3600) for _ in range(4))
         with gr.Row():

@@ -38,7 +38,7 @@ def context_of(item: ReviewItem) -> list[messages.Shown]:
 
 
 def about(item: ReviewItem, reviewer: str) -> str:
-    """Why the turn is here, who rated it and how, what was decided before, and who else is at it."""
+    """Why the turn is here, who rated it and how, who proposed what, what was decided before, and who else is at it."""
     lines = [f"Answered by <code>{safe(item.turn.model)}</code>, {times.clock(item.turn.created_at)}."]
     if item.reasons:
         lines.append(f"Here because: {safe('; '.join(item.reasons.values()))}.")
@@ -46,6 +46,9 @@ def about(item: ReviewItem, reviewer: str) -> str:
         reasons = ", ".join(CATEGORIES.get(name, name) for name in rating.categories)
         words = f"Thumb {rating.thumb}" + (f": {safe(reasons)}" if reasons else "")
         lines.append(f"<b>{words}</b>" + (f" — “{safe(rating.opinion)}”" if rating.opinion else ""))
+    for proposal in item.proposals:
+        said = f" — “{safe(proposal.opinion)}”" if proposal.opinion else ""
+        lines.append(f"<b>{safe(proposal.person)} proposed a correction</b>{said}")
     if item.review is not None:
         lines.append(f"Already {_decision(item.review)}, {times.clock(item.review.created_at)}.")
     if item.others:

@@ -19,6 +19,12 @@ def age(moment: str, now: datetime | None = None) -> str:
     return "just now"
 
 
+def ago(moment: str) -> str:
+    """As `age`, in a sentence: "just now", "5 minutes ago"."""
+    words = age(moment)
+    return words if words == "just now" else f"{words} ago"
+
+
 def day(moment: str, now: datetime | None = None) -> str:
     """When, as one would say it: "today", "yesterday", "Tuesday" within a week, else "3 March 2026"."""
     then = datetime.fromisoformat(moment).astimezone()
@@ -44,13 +50,13 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def age_es(moment: str, now: datetime | None = None) -> str:
-    """As `age`, in Spanish: "desde ahora mismo", "desde hace 5 minutos"."""
+def ago_es(moment: str, now: datetime | None = None) -> str:
+    """As `ago`, in Spanish: "ahora mismo", "hace 5 minutos"."""
     count, _, unit = age(moment, now).partition(" ")
     if not count.isdigit():
-        return "desde ahora mismo"
+        return "ahora mismo"
     singular, plural = {"day": ("día", "días"), "hour": ("hora", "horas"), "minute": ("minuto", "minutos")}[unit.rstrip("s")]
-    return f"desde hace {count} {singular if count == '1' else plural}"
+    return f"hace {count} {singular if count == '1' else plural}"
 
 
 def day_es(moment: str, now: datetime | None = None) -> str:
@@ -62,3 +68,9 @@ def day_es(moment: str, now: datetime | None = None) -> str:
     if " " in english:
         return f"del {then.day} de {MONTHS_ES[then.month - 1]} de {then.year}"
     return f"del {WEEKDAYS_ES[then.weekday()]}"
+
+
+def clock_es(moment: str) -> str:
+    """As `clock`, in Spanish: "24 nov 14:05"."""
+    then = datetime.fromisoformat(moment).astimezone()
+    return f"{then.day} {MONTHS_ES[then.month - 1][:3]} {then:%H:%M}"

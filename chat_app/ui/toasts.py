@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import gradio as gr
 
+from chat_app.ui.words import ENGLISH, Words
 from flywheel.errors import FlywheelError
 
 Result = TypeVar("Result")
@@ -31,9 +32,9 @@ def refusal(text: str, title: str = "That did not work") -> gr.Error:
     return gr.Error(html.escape(text), print_exception=False, title=title)
 
 
-def refused(action: Callable[[], Result]) -> Result:
+def refused(action: Callable[[], Result], words: Words = ENGLISH) -> Result:
     """Run an action; what it refuses becomes the sentence that the person reads."""
     try:
         return action()
     except FlywheelError as error:
-        raise refusal(str(error)) from error
+        raise refusal(words.sentence(str(error)), words("did_not_work")) from error

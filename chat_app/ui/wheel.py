@@ -220,7 +220,7 @@ def build(services: Services) -> gr.Blocks:
     page = WheelPage(services)
     blocks = gr.Blocks(title="Wheel · Flywheel Chat", analytics_enabled=False)
     with blocks:
-        frame.header("Wheel")
+        frame.header("wheel")
         with gr.Row(elem_id="meanwhile"):
             notices = gr.HTML(padding=False, elem_id="notices")
             seen = gr.Button("Seen", size="sm", visible=False, elem_id="seen", scale=0, min_width=80)

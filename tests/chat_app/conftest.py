@@ -158,7 +158,7 @@ def open_page(browser: Browser, window: BrowserContext) -> Iterator[Callable[...
     errors: list[str] = []
 
     def go(url: str, **options: Any) -> Page:
-        page = (browser.new_context(locale="en-US", **options) if options else window).new_page()
+        page = (browser.new_context(**{"locale": "en-US"} | options) if options else window).new_page()
         page.set_default_timeout(20_000)
         origin = "/".join(url.split("/")[:3])
         page.on("request", lambda r: None if r.url.startswith((origin, "data:", "blob:")) else offsite.append(r))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,13 +13,24 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from flywheel.ledger import Ledger
+from flywheel.proposals import Proposal, Proposals
 from flywheel.review import ReviewDesk
 from flywheel.store import Store, Turn
-from tests.chat_app.conftest import WebApp
+from tests.chat_app.conftest import WebApp, start_web_app, stop_web_app
 from tests.chat_app.page_material import Open, calling, told
+from tests.fakes import NimReply, ScriptedNim
 from tests.flywheel.feedback import saying
 
 SUM = ("calculate", {"expression": "12 * 3"})
+
+
+@pytest.fixture(scope="module")
+def app(nim: ScriptedNim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
+    """With a teacher."""
+    urls = {"NEMO_URL": nim.url, "NDS_URL": nim.url, "NIM_URL": nim.url, "TEACHER_URL": f"{nim.url}/v1"}
+    running = start_web_app(tmp_path_factory.mktemp("review") / "home", TEACHER_MODEL="<b>teacher</b>", **urls)
+    yield running
+    stop_web_app(running)
 
 
 def choose_tool(page: Page, number: int, name: str) -> None:
@@ -182,6 +195,51 @@ def test_a_turn_that_another_reviewer_takes_keeps_the_draft(app: WebApp, open_pa
     expect(page.locator("#field-0-city textarea")).to_have_value("Oslo")
     page.locator("#approve").click()
     expect(page.locator("#about")).to_contain_text("The queue is empty.")
+    assert learned(store, turn) == [("local_time", {"city": "Oslo"})]
+
+
+def test_a_teacher_suggests_and_the_reviewer_decides(
+    app: WebApp, open_page: Open, store: Store, desk: ReviewDesk, nim: ScriptedNim
+) -> None:
+    second = told(store, "How far is 2 km?", calling(SUM), saying("36"), thumb="down")
+    first = told(store, "How far is 1 km?", calling(SUM), saying("36"), thumb="down")
+    page = open_page(f"{app.url}/review/")
+    page.locator("#suggest").click()
+    expect(page.locator("#outcome")).to_contain_text("the teacher '<b>teacher</b>' did not answer")
+    for turn, value, by in ((first, 1, "<b>teacher</b>"), (second, 2, "<b>teacher</b>, changed")):
+        arguments = {"value": value, "from_unit": "km", "to_unit": "miles"}
+        nim.enqueue(NimReply(calls=(("convert_units", json.dumps(arguments)),)))
+        expect(page.locator("#turn")).to_contain_text(turn.question)
+        page.locator("#suggest").click()
+        expect(page.locator("#outcome")).to_contain_text("Suggested by <b>teacher</b>: check it.")
+        expect(page.locator("#difference")).to_contain_text("calculate → convert_units")
+        assert store.latest_review(turn.id) is None
+        if "changed" in by:
+            page.locator("#field-0-to_unit textarea").fill("feet")
+            arguments["to_unit"] = "feet"
+        page.locator("#approve").click()
+        expect(page.locator("#said")).to_contain_text("Stored.")
+        made = store.latest_review(turn.id)
+        assert made is not None and made.suggested_by == by
+        assert learned(store, turn) == [("convert_units", arguments)]
+
+
+def test_a_proposal_from_elsewhere_is_a_draft(app: WebApp, open_page: Open, store: Store, desk: ReviewDesk) -> None:
+    turn = told(store, "What time is it in Oslo?", calling(SUM), saying("36"))
+    call = {"type": "function", "function": {"name": "local_time", "arguments": {"city": "Oslo"}}}
+    response = {"role": "assistant", "content": "", "tool_calls": [call]}
+    said = Proposal("one", turn.id, "intake:<b>kim</b>", response, "a <b>clock</b>", "2099-01-01")
+    Proposals(store.database).add(said)
+    page = open_page(f"{app.url}/review/")
+    expect(page.locator("#about")).to_contain_text("a <b>clock</b>")
+    page.get_by_role("button", name="Use the correction that intake:<b>kim</b> proposed").click()
+    expect(page.locator("#outcome")).to_contain_text("Suggested by intake:<b>kim</b>: check it.")
+    expect(page.locator("#field-0-city textarea")).to_have_value("Oslo")
+    assert store.latest_review(turn.id) is None
+    page.locator("#approve").click()
+    expect(page.locator("#said")).to_contain_text("Stored.")
+    made = store.latest_review(turn.id)
+    assert made is not None and made.suggested_by == "intake:<b>kim</b>"
     assert learned(store, turn) == [("local_time", {"city": "Oslo"})]
 
 

@@ -23,6 +23,7 @@ from chat_app.doorkeeper import DOORS, OPEN
 from chat_app.reception import Reception
 from chat_app.services import Services
 from chat_app.ui import frame
+from chat_app.ui.words import ENGLISH
 from chat_app.web import PAGES
 from tests.chat_app.people_room import COOKIE, ROLES, Room, add_everybody, running
 from tests.fakes import ScriptedNim
@@ -145,7 +146,7 @@ def test_each_sees_the_doors_that_are_theirs(room: Room, clients: Clients) -> No
             assert (client.get(f"{door}/config").status_code == 200) == may(name, door), (name, door)
         if name:
             person = room.people.find(name)
-            bar = frame.bar("Chat", guard.Person(name, person.roles), name)
+            bar = frame.bar("chat", guard.Person(name, person.roles), name, ENGLISH)
             assert [door for door in DOORS if f'href="{door}/"' in bar] == [door for door in DOORS if may(name, door)]
 
 
@@ -286,7 +287,7 @@ def test_a_handler_without_a_guard_would_be_found(room: Room) -> None:
 def rendering(services: Services) -> gr.Blocks:
     """A developer's page that makes two handlers in the session of whoever opens it; one lacks the guard."""
     with gr.Blocks() as blocks:
-        frame.header("Wheel")
+        frame.header("wheel")
         box = gr.Textbox()
 
         @gr.render()

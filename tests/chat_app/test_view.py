@@ -172,8 +172,9 @@ def test_moments_in_spanish() -> None:
     then = datetime(2026, 3, 3, 12, tzinfo=UTC).astimezone()
     days = [times.day_es(then.isoformat(), then + timedelta(days=ahead)) for ahead in (0, 1, 6, 7)]
     assert days == ["de hoy", "de ayer", "del martes", "del 3 de marzo de 2026"]
-    ages = [times.age_es(then.isoformat(), then + timedelta(seconds=seconds)) for seconds in (5, 60, 7200, 86400 * 12)]
-    assert ages == ["desde ahora mismo", "desde hace 1 minuto", "desde hace 2 horas", "desde hace 12 días"]
+    ages = [times.ago_es(then.isoformat(), then + timedelta(seconds=seconds)) for seconds in (5, 60, 7200, 86400 * 12)]
+    assert ages == ["ahora mismo", "hace 1 minuto", "hace 2 horas", "hace 12 días"]
+    assert times.clock_es(then.isoformat()) == f"3 mar {then:%H:%M}"
 
 
 @pytest.mark.parametrize(

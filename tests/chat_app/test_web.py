@@ -60,17 +60,21 @@ def test_the_way_in(client: httpx.Client) -> None:
     assert icon.headers["content-type"] == "image/svg+xml" and icon.text.startswith("<svg xmlns=")
 
 
-def test_feedback_leaves_by_the_links_of_the_pages(app: WebApp, client: httpx.Client) -> None:
+def test_feedback_leaves_by_the_form_of_the_pages(app: WebApp, client: httpx.Client) -> None:
     with closing(Store(app.home / "flywheel.db")) as store:
         turn = finished_turn(store, "How warm is it in Oslo?", saying("Warm."))
         store.rate("ann", turn.id, "down")
     for page in ("/review/", "/wheel/"):
         config = client.get(f"{page}config").json()
         (shown,) = [part["props"]["value"] for part in config["components"] if part["props"].get("elem_id") == "export-feedback"]
-        for link in re.findall(r'href="([^"]+)"', shown):
-            answer = client.get(link)
+        left_empty = dict.fromkeys(re.findall(r'name="(\w+)"', shown), "")
+        shapes = re.findall(r'value="(\w+)"', shown.partition("</select>")[0])
+        assert len(left_empty) == 8 and len(shapes) == 5
+        for shape in shapes:
+            answer = client.get("/export/feedback", params=left_empty | {"shape": shape})
             assert answer.status_code == 200 and answer.headers["content-disposition"].startswith("attachment")
-            assert ("Oslo" in answer.text) is not ("xlam" in link or "dpo" in link)  # nothing was called, nothing corrected
+            assert ("Oslo" in answer.text) is (shape not in ("xlam", "dpo"))  # nothing was called, nothing corrected
+        assert client.get("/export/feedback", params=left_empty | {"shape": "csv", "thumb": "up"}).text.count("\n") == 1
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/nothing", *(f"{page}/" for page in PAGES), "/chat/theme.css"])

@@ -12,22 +12,26 @@ from typing import Any
 
 import pytest
 
-from chat_app.ui.words import EN, ENGLISH, ES, REASONS, SENTENCES, TITLES, Words, spoken_by
+from chat_app.ui.english import EN
+from chat_app.ui.spanish import ES, REASONS, TITLES
+from chat_app.ui.words import ENGLISH, SENTENCES, Words, spoken_by
 from flywheel.store import CATEGORIES
 from tools import TOOLS
 
 ROOT = Path(__file__).parents[2]
 SPANISH = Words("es")
 SAYING = ("chat_app/model.py", "chat_app/progress.py", "chat_app/turn.py", "flywheel/store.py", "flywheel/conversations.py")
+SIGNING_IN = ("flywheel/people.py", "flywheel/sessions.py", "chat_app/sign_in.py")
 
 
 def places(text: str) -> list[str]:
     return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
 
 
-def texts(path: str) -> set[str]:
-    """Every text in a module, with {} for each value that is put into it."""
-    nodes = list(ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))))
+def texts(path: str, inside: type[ast.AST] = ast.Module) -> set[str]:
+    """Every text in a module, or in its statements of a kind, with {} for each value that is put into it."""
+    module = ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+    nodes = [node for outer in module if isinstance(outer, inside) for node in ast.walk(outer)]
     joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     parts = {id(part) for node in joined for part in node.values}
     found = {"".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values) for node in joined}
@@ -47,7 +51,19 @@ def test_both_languages_say_the_same_things() -> None:
 
 
 def test_every_sentence_is_one_that_is_said() -> None:
-    said = set().union(*(texts(path) for path in (*SAYING, "guardrails_config/policy.py")))
+    said = set().union(
+        *(
+            texts(path)
+            for path in (
+                *SAYING,
+                *SIGNING_IN,
+                "guardrails_config/policy.py",
+                "chat_app/guard.py",
+                "chat_app/doorkeeper.py",
+                "chat_app/oidc.py",
+            )
+        )
+    )
     assert [sentence for sentence in SENTENCES if re.sub(r"\{\w+\}", "{}", sentence) not in said] == []
 
 
@@ -56,6 +72,27 @@ def test_every_error_of_the_model_server_and_every_refusal_has_its_spanish() -> 
     said = {text for path in SAYING[:2] for text in texts(path) if opening.match(text) and "failed: " not in text}
     assert len(said) > 12
     assert [text for text in said if SPANISH.sentence(text.replace("{}", "7")) == text.replace("{}", "7")] == []
+
+
+def test_what_signing_in_refuses_has_its_spanish() -> None:
+    for_operators = re.compile("unknown role|there is no person")
+    said = {
+        text
+        for path in SIGNING_IN
+        for text in texts(path, ast.Raise)
+        if " " in text.strip(", ") and not for_operators.match(text)
+    }
+    assert len(said) > 7
+    assert [text for text in said if SPANISH.sentence(text.replace("{}", "7")) == text.replace("{}", "7")] == []
+
+
+def test_every_word_is_there_and_used() -> None:
+    """By its name, or by the beginning of it that a role or a page completes."""
+    code = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("chat_app/**/*.py"))
+    asked = set(re.findall(r'\b(?:words|STATIC)\(f?["\']([a-z_]+)["\'{,)]', code))
+    whole, begun = {key for key in asked if not key.endswith("_")}, tuple(key for key in asked if key.endswith("_"))
+    assert whole - EN.keys() == set() and sorted(begun) == ["is_", "may_not_", "page_"]
+    assert [key for key in EN if f'"{key}"' not in code and not key.startswith(begun)] == []
 
 
 def test_sentences_inside_sentences() -> None:
