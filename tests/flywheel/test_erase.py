@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -20,10 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from feedback import about, calling, finished_turn, row, saying
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
-from wheel_turned import corrected_turn, turn_wheel
+from wheel_turned import corrected_turn, holding, turn_wheel
 
 from flywheel.__main__ import main
 from flywheel.audit import Audit
@@ -55,20 +49,6 @@ def store(settings: Settings) -> Iterator[Store]:
     Registry(opened.database).begin(settings.base_model)
     yield opened
     opened.close()
-
-
-def holding(home: Path, text: str) -> list[str]:
-    """The files under a folder in which a text stands, in any way of writing it, packed ones unpacked."""
-    forms = {text.encode(), json.dumps(text)[1:-1].encode()}
-    found = []
-    for path in filter(Path.is_file, home.rglob("*")):
-        content = path.read_bytes()
-        if path.suffix == ".zip":
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                content += b"".join(archive.read(name) for name in archive.namelist())
-        if any(form in content for form in forms):
-            found.append(str(path.relative_to(home)))
-    return sorted(found)
 
 
 def context(home: Path, person: str) -> ToolContext:
@@ -356,54 +336,3 @@ def test_killed_in_the_middle_and_repeated(settings: Settings, store: Store, rea
     (tombstone,) = store.database.query("SELECT * FROM erasures")
     assert tombstone["finished_at"] and json.loads(tombstone["report"])["counts"]["turns"] == 2
     assert store.database.query("SELECT erased_rows FROM models WHERE run_id = 'run-1'") == [{"erased_rows": 1}]
-
-
-PEOPLE = ("ann", "bob", "cleo")
-CITIES = ("Oslo", "Rome", "Lima")
-KINDS = ("down", "up", "correct", "approve")
-DEEDS = st.lists(st.tuples(*map(st.sampled_from, (PEOPLE, CITIES, KINDS))), min_size=1, max_size=8)
-
-
-@hypothesis_settings(max_examples=12, deadline=None)
-@given(DEEDS, st.sampled_from(PEOPLE))
-def test_whatever_people_did_one_goes_and_the_others_keep_all_of_theirs(deeds: list[tuple[str, str, str]], leaver: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(home=Path(folder) / "home").prepare()
-        with closing(Store(settings.store_path)) as store:
-            fix_sides(store.database)
-            desk = ReviewDesk(store, Ledger(store.database))
-            for person, city, deed in deeds:
-                call = calling(("get_weather", {"city": city}))
-                turn = finished_turn(store, f"How warm is {city}?", call, saying(f"told {person}"), person=person)
-                if deed in ("up", "down"):
-                    store.rate(person, turn.id, deed, [], f"said by {person}")  # type: ignore[arg-type]
-                else:
-                    fixed = calling(("get_weather", {"city": city.upper()})) if deed == "correct" else None
-                    desk.approve(turn.id, "rita", fixed)
-            Ledger(store.database).add_import("rows.jsonl", "0" * 64, [(1, row("How warm is Cairo?"))], [], "dora")
-            turn_wheel(settings, store)
-            kept = _of_others(store, leaver)
-            rows = _given_by_others(store, leaver)
-            Eraser(settings, store).erase(leaver)
-            assert _of_others(store, leaver) == kept
-            assert rows <= {example.row.digest for example in Ledger(store.database).examples()}
-            assert Eraser(settings, store).look(leaver).nothing
-            assert store.database.query("PRAGMA foreign_key_check") == []
-        for said in (f"told {leaver}", f"said by {leaver}"):
-            assert holding(settings.home, said) == []
-
-
-def _of_others(store: Store, leaver: str) -> list[list[dict[str, Any]]]:
-    mine = "turn_id IN (SELECT id FROM turns WHERE person != ?)"
-    wanted = ["conversations WHERE person != ?", "turns WHERE person != ?"]
-    wanted += [f"{table} WHERE {mine}" for table in ("ratings", "reviews", "tool_calls")]
-    return [store.database.query(f"SELECT * FROM {sql} ORDER BY 1, 2", (leaver,)) for sql in wanted]
-
-
-def _given_by_others(store: Store, leaver: str) -> set[str]:
-    """Digests of the standing rows that others' turns and imports gave."""
-    sql = (
-        "SELECT digest FROM examples e WHERE superseded_by IS NULL AND (import_id IS NOT NULL OR id IN"
-        " (SELECT v.example_id FROM reviews v JOIN turns t ON t.id = v.turn_id WHERE t.person != ?))"
-    )
-    return {found["digest"] for found in store.database.query(sql, (leaver,))}

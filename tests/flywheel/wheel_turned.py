@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+from pathlib import Path
+
 from feedback import finished_turn, saying
 
 from flywheel.curate import Curated, curate
@@ -40,3 +45,17 @@ def turn_wheel(settings: Settings, store: Store, run_id: str = "run-1", *, repla
     records.finish(run_id, "succeeded", outcome="promoted")
     registry.promote(model, person="rita", reason="better")
     return model, made
+
+
+def holding(home: Path, text: str) -> list[str]:
+    """The files under a folder in which a text stands, in any way of writing it, packed ones unpacked."""
+    forms = {text.encode(), json.dumps(text)[1:-1].encode()}
+    found = []
+    for path in filter(Path.is_file, home.rglob("*")):
+        content = path.read_bytes()
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                content += b"".join(archive.read(name) for name in archive.namelist())
+        if any(form in content for form in forms):
+            found.append(str(path.relative_to(home)))
+    return sorted(found)

@@ -1,15 +1,10 @@
-"""The training child on a tiny random model: what it learns, what it saves, and how it goes on after it was stopped or killed."""
+"""Training on a tiny random model: what it learns, what it saves, and how it goes on after it was stopped."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,21 +12,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from trainer_jobs import make_job, points, rows, tiny_base, train, write_rows
 
-from flywheel.local.base_model import SHIPPED_PATH
 from flywheel.local.checkpoint import read_checkpoint
 from flywheel.local.customization import new_details, progressed
 from flywheel.local.hyperparameters import Hyperparameters, warnings_about
-from flywheel.local.job_folder import STOPPED, JobFolder, Outcome, TrainingSpec, Unfit
+from flywheel.local.job_folder import JobFolder, TrainingSpec, Unfit
 from flywheel.local.lora import AnswerTraining
 from flywheel.local.packing import TOKENS_AT_ONCE, Example
-from flywheel.local.training import Training, epoch_batches
-
-TOOL = {
-    "type": "function",
-    "function": {"name": "add", "parameters": {"type": "object", "properties": dict.fromkeys("ab", {"type": "integer"})}},
-}
+from flywheel.local.training import epoch_batches
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -45,90 +34,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of two layers with the shipped tokenizer and chat template."""
-    folder = tmp_path_factory.mktemp("base")
-    torch.manual_seed(7)
-    shape = LlamaConfig(
-        vocab_size=3072, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=512, pad_token_id=0, bos_token_id=1, eos_token_id=6,
-    )  # fmt: skip
-    LlamaForCausalLM(shape).save_pretrained(folder)
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copyfile(SHIPPED_PATH / name, folder / name)
-    return folder
-
-
-def rows(count: int, start: int = 0) -> list[dict[str, Any]]:
-    """Sums of different lengths, asked for in words."""
-    found = []
-    for i in range(start, start + count):
-        call = {"type": "function", "function": {"name": "add", "arguments": {"a": i, "b": i * 7}}}
-        question = {"role": "user", "content": f"what is {i} and {i * 7}" + " please" * (i % 5)}
-        found.append({"messages": [question, {"role": "assistant", "content": "", "tool_calls": [call]}], "tools": [TOOL]})
-    return found
-
-
-def write_rows(path: Path, lines: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-
-
-def make_job(path: Path, base: Path, *, checkpoint_seconds: float = 0.0, validation: int = 4, **wanted: Any) -> JobFolder:
-    """A job of 20 training rows whose checkpoint is due after every step."""
-    folder = JobFolder(path)
-    write_rows(folder.data / "training" / "rows.jsonl", rows(20))
-    (folder.data / "validation").mkdir()
-    if validation:
-        write_rows(folder.data / "validation" / "rows.jsonl", rows(validation, start=50))
-    defaults = {"finetuning_type": "lora", "epochs": 3, "batch_size": 4, "learning_rate": 1e-2, "log_every_n_steps": 1}
-    chosen = Hyperparameters.model_validate({**defaults, **wanted})
-    spec = TrainingSpec(base_id="tests/tiny", base_path=base, max_seq_length=512, hyperparameters=chosen)
-    folder.write_spec(spec.model_copy(update={"checkpoint_seconds": checkpoint_seconds}))
-    return folder
-
-
-class StopAfter:
-    """Asks to stop once it has been asked that many times, that is after as many steps."""
-
-    def __init__(self, steps: int = 10**9) -> None:
-        self.left = steps
-
-    def begin_training(self) -> None:
-        """Nothing to prepare."""
-
-    def asked(self) -> bool:
-        self.left -= 1
-        return self.left <= 0
-
-
-def train(folder: JobFolder, steps: int = 10**9) -> bool:
-    spec = folder.spec()
-    assert spec is not None
-    return Training(folder, spec).run(StopAfter(steps))
-
-
-def points(folder: JobFolder, event: str) -> list[tuple[int, float]]:
-    return [(said["step"], said["value"]) for said in folder.events() if said["event"] == event]
-
-
-def start_child(folder: JobFolder) -> subprocess.Popen[bytes]:
-    with folder.log.open("ab") as output:
-        command = [sys.executable, "-m", "flywheel.local.trainer", str(folder.path)]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT)
-
-
-def wait_for_step(folder: JobFolder, child: subprocess.Popen[bytes], step: int = 1) -> None:
-    deadline = time.monotonic() + 90
-    while not any(said.get("step", -1) >= step for said in folder.events()):
-        assert child.poll() is None and time.monotonic() < deadline, folder.log_tail()
-        time.sleep(0.05)
-
-
-def end_child(child: subprocess.Popen[bytes]) -> None:
-    child.kill()
-    child.wait()
-    if child.stdin:
-        child.stdin.close()
+    """The tiny base model."""
+    return tiny_base(tmp_path_factory.mktemp("base"))
 
 
 def test_losses_of_a_seeded_run_stay_what_they_are(tmp_path: Path, base: Path) -> None:
@@ -342,69 +249,3 @@ def test_what_is_not_honoured_is_named() -> None:
 def test_answers_are_packed_and_preferences_are_not(training_type: str, warned: list[str]) -> None:
     wanted = {"finetuning_type": "lora", "training_type": training_type, "sequence_packing_enabled": True}
     assert [warning["message"] for warning in warnings_about(Hyperparameters.model_validate(wanted))] == warned
-
-
-@pytest.mark.slow
-def test_the_child_trains_and_says_how_it_ended(tmp_path: Path, base: Path) -> None:
-    folder = make_job(tmp_path / "job", base, epochs=1)
-    child = start_child(folder)
-    assert child.wait(timeout=90) == 0, folder.log_tail()
-    assert folder.outcome() == Outcome(status="completed")
-    assert (folder.adapter / "adapter_model.safetensors").exists()
-    end_child(child)
-
-
-@pytest.mark.slow
-def test_the_child_names_the_bad_row(tmp_path: Path, base: Path) -> None:
-    folder = make_job(tmp_path / "job", base)
-    write_rows(folder.data / "training" / "worse.jsonl", [rows(1)[0], {"messages": []}])
-    child = start_child(folder)
-    assert child.wait(timeout=90) == 1
-    outcome = folder.outcome()
-    assert outcome is not None and outcome.status == "failed"
-    assert "training/worse.jsonl:2: a row needs 'messages'" in str(outcome.detail)
-    end_child(child)
-
-
-@pytest.mark.slow
-def test_a_full_disk_is_a_reason(tmp_path: Path, base: Path) -> None:
-    folder = make_job(tmp_path / "job", base)
-    (folder.path / "checkpoint.safetensors.draft").symlink_to("/dev/full")
-    child = start_child(folder)
-    assert child.wait(timeout=90) == 1
-    outcome = folder.outcome()
-    assert outcome is not None and str(outcome.detail).startswith("no space left on the disk")
-    end_child(child)
-
-
-@pytest.mark.slow
-def test_sigterm_saves_a_checkpoint(tmp_path: Path, base: Path) -> None:
-    folder = make_job(tmp_path / "job", base, checkpoint_seconds=1e9, epochs=1000)
-    child = start_child(folder)
-    wait_for_step(folder, child)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=20) == STOPPED
-    checkpoint = read_checkpoint(folder.checkpoint)
-    assert checkpoint is not None and folder.outcome() is None
-    assert checkpoint.progress.step == folder.events()[-1]["step"] + 1
-    end_child(child)
-
-
-@pytest.mark.slow
-def test_an_orphan_saves_and_leaves_before_its_successor_trains(tmp_path: Path, base: Path) -> None:
-    folder = make_job(tmp_path / "job", base, checkpoint_seconds=1e9, epochs=1000)
-    orphan = start_child(folder)
-    wait_for_step(folder, orphan)
-    successor = start_child(folder)
-    time.sleep(1)
-    assert os.getpriority(os.PRIO_PROCESS, orphan.pid) == 10
-    assert orphan.stdin is not None
-    orphan.stdin.close()  # as the kernel does when the platform dies
-    assert orphan.wait(timeout=20) == STOPPED
-    saved = folder.events()[-1]["step"]
-    wait_for_step(folder, successor, saved + 2)
-    end_child(successor)
-    end_child(orphan)
-    steps = [said["step"] for said in folder.events() if said["event"] == "step"]
-    assert steps == list(range(len(steps)))
-    assert sum(said["event"] == "plan" for said in folder.events()) == 2
