@@ -26,9 +26,12 @@ SUM = ("calculate", {"expression": "12 * 3"})
 
 @pytest.fixture(scope="module")
 def app(nim: ScriptedNim, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebApp]:
-    """With a teacher."""
+    """With a teacher, and no turn drawn by chance for a second reviewer."""
     urls = {"NEMO_URL": nim.url, "NDS_URL": nim.url, "NIM_URL": nim.url, "TEACHER_URL": f"{nim.url}/v1"}
-    running = start_web_app(tmp_path_factory.mktemp("review") / "home", TEACHER_MODEL="<b>teacher</b>", **urls)
+    home = tmp_path_factory.mktemp("review") / "home"
+    home.mkdir(mode=0o700)
+    (home / "policy.toml").write_text("[review]\nsecond_share = 0.0\n", encoding="utf-8")
+    running = start_web_app(home, TEACHER_MODEL="<b>teacher</b>", **urls)
     yield running
     stop_web_app(running)
 
