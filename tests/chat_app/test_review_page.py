@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from flywheel.database import now
 from flywheel.ledger import Ledger
 from flywheel.proposals import Proposal, Proposals
 from flywheel.review import ReviewDesk
@@ -231,7 +232,7 @@ def test_a_proposal_from_elsewhere_is_a_draft(app: WebApp, open_page: Open, stor
     turn = told(store, "What time is it in Oslo?", calling(SUM), saying("36"))
     call = {"type": "function", "function": {"name": "local_time", "arguments": {"city": "Oslo"}}}
     response = {"role": "assistant", "content": "", "tool_calls": [call]}
-    said = Proposal("one", turn.id, "intake:<b>kim</b>", response, "a <b>clock</b>", "2099-01-01")
+    said = Proposal("one", turn.id, "intake:<b>kim</b>", response, "a <b>clock</b>", now())
     Proposals(store.database).add(said)
     page = open_page(f"{app.url}/review/")
     expect(page.locator("#about")).to_contain_text("a <b>clock</b>")
