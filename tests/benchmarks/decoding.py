@@ -37,8 +37,9 @@ SPREAD = 0.02
 
 def base_model() -> Any:
     """A fresh copy of the base, as the engine loads it."""
-    disable_progress_bar()
-    return AutoModelForCausalLM.from_pretrained(SHIPPED_PATH, dtype=torch.float32, local_files_only=True).eval()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    model: Any = AutoModelForCausalLM.from_pretrained(SHIPPED_PATH, dtype=torch.float32, local_files_only=True)
+    return model.eval()
 
 
 def make_adapters(folder: Path, count: int) -> dict[str, Path]:
@@ -54,7 +55,7 @@ def make_adapters(folder: Path, count: int) -> dict[str, Path]:
         for name, weights in model.named_parameters():
             if "lora_B" in name:
                 torch.nn.init.normal_(weights, std=SPREAD)
-        model.save_pretrained(place)
+        model.save_pretrained(str(place))
     return found
 
 
@@ -153,10 +154,11 @@ def compare(folders: dict[str, Path], threads: int, repeats: int) -> tuple[list[
     torch.set_num_threads(threads)
     with torch.inference_mode():
         setting = Setting(folders)
-        peft = PeftServed(folders)
-        ours, theirs = Batch(setting.model, setting.bank), Batch(peft, peft)
+        peft: Any = PeftServed(folders)  # in the place of both a model and its adapters
+        ours: Batch[Any] = Batch(setting.model, setting.bank)
+        theirs: Batch[Any] = Batch(peft, peft)
         eight, prompt = setting.adapters, setting.prompt
-        ways = {
+        ways: dict[str, Callable[[], Steps]] = {
             "guided 1": lambda: write(ours, prompt, [None], setting.guided),
             "bare 1": lambda: write(ours, prompt, [None], Greedy),
             "guided": lambda: write(ours, prompt, [None] * len(eight), setting.guided),

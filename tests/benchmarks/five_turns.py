@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from flywheel.cli_text import Follower
 from flywheel.cost import accuracy
 from flywheel.evaluate import evaluate
-from flywheel.gate import Scores
+from flywheel.gate_scores import Scores
 from flywheel.history import Run, RunRecords
 from flywheel.ledger import Ledger
 from flywheel.local.base.families import held_out

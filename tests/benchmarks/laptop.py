@@ -90,7 +90,7 @@ def app(home: Path) -> Iterator[App]:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def _model_ready(port: int) -> bool:

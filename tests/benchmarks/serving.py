@@ -54,8 +54,16 @@ class Served:
         """Begin a call of at most so many tokens."""
         choice = {"type": "function", "function": {"name": LONG_TOOL}}
         asked = [{"role": "user", "content": next(self._questions)}]
-        limits = {"max_tokens": tokens, "several_calls": False, "temperature": 0.0}
-        return self.engine.submit(Request(model=model, messages=asked, tools=self._tools, tool_choice=choice, **limits))
+        wanted = Request(
+            model=model,
+            messages=asked,
+            tools=self._tools,
+            tool_choice=choice,
+            max_tokens=tokens,
+            several_calls=False,
+            temperature=0.0,
+        )
+        return self.engine.submit(wanted)
 
     def serially(self, models: Sequence[str], tokens: int = CALL_TOKENS) -> list[Completion]:
         """A call from each, one after another."""

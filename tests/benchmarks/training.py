@@ -36,7 +36,7 @@ def measure(way: str, rows: int, epochs: int, threads: int) -> dict[str, Any]:
     from flywheel.local import packing
     from flywheel.local.lora import AnswerTraining, has_bfloat16
 
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     if threads:
         torch.set_num_threads(threads)
     if way == "padded":
@@ -89,10 +89,11 @@ def _examples(count: int) -> list[Any]:
 
 def _batches(examples: list[Any], spec: Any) -> list[list[Any]]:
     """The batches of all epochs, as a job would draw them."""
+    from flywheel.local.packing import WORTH_SHARING
     from flywheel.local.training import epoch_batches
 
-    wanted, lengths = spec.hyperparameters, [len(example.ids) for example in examples]
-    epochs = (epoch_batches(lengths, wanted.batch_size, wanted.seed, epoch) for epoch in range(wanted.epochs))
+    wanted, kin = spec.hyperparameters, [(*example.ids[:WORTH_SHARING], len(example.ids)) for example in examples]
+    epochs = (epoch_batches(kin, wanted.batch_size, wanted.seed, epoch) for epoch in range(wanted.epochs))
     return [[examples[row] for row in batch] for batches in epochs for batch in batches]
 
 
@@ -114,7 +115,8 @@ def _in_child(way: str, options: argparse.Namespace) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.benchmarks.training", "--child", way]
     command += ["--rows", str(options.rows), "--epochs", str(options.epochs), "--threads", str(options.threads)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def report(found: dict[str, dict[str, Any]]) -> str:

@@ -94,7 +94,8 @@ def evaluated(home: Path, model: str, data: Path) -> dict[str, Any]:
 
 def _object(printed: str, command: list[str]) -> dict[str, Any]:
     try:
-        return json.loads(printed)
+        said: dict[str, Any] = json.loads(printed)
+        return said
     except ValueError:
         raise CommandFailed(f"{' '.join(command[1:])} printed no JSON but {printed[:300]!r}") from None
 
