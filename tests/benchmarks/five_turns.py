@@ -107,7 +107,7 @@ def report(base: dict[str, float], found: list[Turned]) -> str:
         held = f"{one.holdout('current'):.2f} → {one.holdout():.2f}"
         lines.append((str(number), TOOLS[number - 1], *cells, held, f"{verdict}, {one.run.outcome}", f"{one.seconds:.0f}"))
     heads = ("turn", "taught", *TOOLS, "holdout: live → candidate", "gate", "s")
-    return "\n".join([table(heads, lines), "", *_aims(found)])
+    return "\n".join([table(heads, lines), "", *_aims(found), *_objections(found)])
 
 
 def _aims(found: list[Turned]) -> list[str]:
@@ -118,6 +118,12 @@ def _aims(found: list[Turned]) -> list[str]:
         f"Every earlier tool keeps at least {KEPT:.0%} of what it had: {'yes' if not lost else 'no: ' + ', '.join(lost)}",
         f"The holdout score rises at every turn: {'yes' if all(rose) else f'at {sum(rose)} of {len(rose)}'}",
     ]
+
+
+def _objections(found: list[Turned]) -> list[str]:
+    """What the gate says of the turns that did not pass."""
+    said = [(number, one.run.verdict or {}) for number, one in enumerate(found, 1)]
+    return [f"Turn {number}: {verdict['reasons']}" for number, verdict in said if verdict.get("verdict") != "pass"]
 
 
 def points(base: dict[str, float], found: list[Turned]) -> dict[str, Any]:
