@@ -37,7 +37,7 @@ def with_preferences(made: Curated, examples: Sequence[Example], wrong: Mapping[
             pairs[split][example.id] = found
     if not pairs["train"]:
         raise InputError("no correction that trains has a wrong answer of the model beside it: there is nothing to prefer; "
-                         "train by `--recipe sft`")  # fmt: skip
+                         "train by the recipe sft")  # fmt: skip
     files = {path: content for path, content in made.files.items() if path not in FILES.values()}
     files |= {FILES[split]: _json_lines(found.values()) for split, found in pairs.items() if found}
     left_out = [id for id, split in made.splits.items() if split in pairs and id not in pairs[split]]

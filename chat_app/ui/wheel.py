@@ -21,7 +21,7 @@ from chat_app.ui.toasts import refusal, refused, tell
 from flywheel import lineage_picture
 from flywheel.errors import NotFound
 from flywheel.events import Events
-from flywheel.history import Run
+from flywheel.history import RECIPES, RecipeName, Run
 from flywheel.imports import import_everyday, import_file
 from flywheel.ledger import ImportReport
 from flywheel.pii import masked_words
@@ -133,10 +133,12 @@ class WheelPage:
 
     # actions ---------------------------------------------------------------------------------------------------------
 
-    def train(self, request: gr.Request) -> tuple[Any, ...]:
+    def train(self, recipe: RecipeName, request: gr.Request) -> tuple[Any, ...]:
         """Start a run."""
         person = guard.person(request, "developer").name
-        run = refused(lambda: self.services.wheel.start(person))
+        if recipe not in RECIPES:
+            raise refusal(f"There is no recipe {recipe!r}; choose one of {', '.join(RECIPES)}.")
+        run = refused(lambda: self.services.wheel.start(person, recipe))
         tell(f"{run.id} has begun.")
         return self.whole(run.id)
 
@@ -229,6 +231,9 @@ def build(services: Services) -> gr.Blocks:
             train = gr.Button("Train the next model", variant="primary", size="lg", elem_id="train", scale=2)
             cancel = gr.Button("Cancel the run", variant="stop", size="lg", visible=False, elem_id="cancel", scale=1)
             back = gr.Button("Roll back", size="lg", elem_id="rollback", scale=1)
+        recipe = gr.Radio(
+            [(words, name) for name, words in wheel_view.RECIPE_WORDS.items()], value="sft", label="Learn from", elem_id="recipe"
+        )
         next_run = gr.HTML(padding=False, elem_id="next-run")
         stock = gr.HTML(padding=False)
         headline = gr.HTML(padding=False, elem_id="headline")
@@ -249,7 +254,7 @@ def build(services: Services) -> gr.Blocks:
         for look in (blocks.load, glance.tick):
             look(page.meanwhile, newest, aside, **QUICK)
         seen.click(page.seen, newest, aside, **QUICK)
-        train.click(page.train, None, everything, **PRIVATE)
+        train.click(page.train, recipe, everything, **PRIVATE)
         cancel.click(page.cancel, chosen, everything, **PRIVATE)
         back.click(page.roll_back, chosen, everything, **PRIVATE)
         promote.click(page.promote, [chosen, reason], everything, **PRIVATE)

@@ -12,7 +12,7 @@ import pandas as pd
 from chat_app.ui import times
 from flywheel.canary import Canary
 from flywheel.canary_evidence import Seen
-from flywheel.history import STAGES, Run
+from flywheel.history import STAGES, RecipeName, Run
 from flywheel.ledger import Example
 from flywheel.pii import masked_words
 from flywheel.promote import Model, Promotion, Served
@@ -24,6 +24,11 @@ STAGE_WORDS = {
     "evaluate": "Evaluate",
     "gate": "Gate",
     "promote": "Promote",
+}
+RECIPE_WORDS: dict[RecipeName, str] = {
+    "sft": "right answers (SFT)",
+    "dpo": "corrections beside the wrong answers (DPO)",
+    "compare": "both, and DPO serves only if it wins",
 }
 METRICS = (("function_name_accuracy", "function name"), ("function_name_and_args_accuracy", "name and arguments"))
 SPLITS = {"train": "training", "validation": "validation"}
@@ -251,9 +256,16 @@ def runs(found: Sequence[Run]) -> str:
         after = _value((run.scores or {}).get("candidate"), "holdout", METRICS[1][0])
         change = f"{before:.2f} → {after:.2f}" if before is not None and after is not None else ""
         rows.append(
-            [run.id, times.clock(run.created_at), run.outcome or run.status, change, (run.verdict or {}).get("verdict", "")]
+            [
+                run.id,
+                run.recipe,
+                times.clock(run.created_at),
+                run.outcome or run.status,
+                change,
+                (run.verdict or {}).get("verdict", ""),
+            ]
         )
-    return table(["run", "started", "outcome", "name and arguments", "gate"], rows, "No runs yet.")
+    return table(["run", "recipe", "started", "outcome", "name and arguments", "gate"], rows, "No runs yet.")
 
 
 def models(found: Sequence[Model], served: str) -> str:

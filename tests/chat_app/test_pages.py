@@ -32,7 +32,9 @@ def row(question: str, arguments: Any) -> str:
     return json.dumps({"messages": messages, "tools": [TOOLS["calculate"].schema]})
 
 
-def test_files_are_imported(app: WebApp, open_page: Open, tmp_path: Path) -> None:
+def test_files_are_imported_and_learned_from_by_the_chosen_recipe(
+    app: WebApp, open_page: Open, store: Store, tmp_path: Path
+) -> None:
     good = [row(f"What is {number} and {number}?", {"expression": f"{number} + {number}"}) for number in range(3)]
     (tmp_path / "good.jsonl").write_text("\n".join(good), encoding="utf-8")
     bad = [good[0], row("What is one?", {"sum": 1}), "{", row("What is five?", {"expression": "5"})]
@@ -53,6 +55,13 @@ def test_files_are_imported(app: WebApp, open_page: Open, tmp_path: Path) -> Non
     page.get_by_label("Clear").click()
     file.set_input_files(tmp_path / "picture.json")
     expect(page.get_by_test_id("toast-body")).to_contain_text("'picture.json' is not text")
+    assert page.get_by_label("right answers (SFT)").is_checked()
+    page.get_by_label("both, and DPO serves only if it wins").check()
+    page.locator("#train").click()
+    expect(page.locator("#headline")).to_contain_text("run-")
+    page.get_by_role("button", name="History").click()
+    expect(page.locator("#runs tbody td").nth(1)).to_have_text("compare")
+    assert RunRecords(store.database).runs(1)[0].recipe == "compare"
 
 
 def test_there_is_nothing_to_roll_back_to_and_then_there_is(app: WebApp, open_page: Open, store: Store) -> None:

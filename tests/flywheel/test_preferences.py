@@ -94,7 +94,7 @@ def test_only_corrections_with_a_wrong_answer_train_and_the_manifest_says_so() -
     assert {"id": "fix-2", "reason": NO_WRONG_ANSWER} in found.manifest["exclusions"]
     assert found.manifest["preferences"] == {"train": 2, "validation": 1} and found.manifest["digest"] != plain.manifest["digest"]
     assert found.manifest["variants"]["fix-0"] == [line_digest(pairs(found.files[TRAINING_FILE])[0])]
-    with pytest.raises(InputError, match="train by `--recipe sft`"):
+    with pytest.raises(InputError, match="train by the recipe sft"):
         with_preferences(plain, made, {}, spaced=False)
     alone = with_preferences(plain, made, {"fix-0": WRONG}, spaced=False)
     assert VALIDATION_FILE not in alone.files and set(alone.manifest["files"]) == {TRAINING_FILE, HOLDOUT_FILE}
