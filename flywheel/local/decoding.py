@@ -40,8 +40,7 @@ class Limits(NamedTuple):
 class Decoder:
     """Writes one answer into a `Generation`. `matcher` is llguidance's; `calls` is how a tool call begins, or None.
 
-    `openers` are the tokens with which only a call begins: without temperature, the answer is of the likelier kind. `record`
-    keeps the tokens' probabilities where the request asked for them.
+    `record` keeps the tokens' probabilities where the request asked for them.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Decoder:
         *,
         model: str,
         calls: str | None,
-        openers: Sequence[int] = (),
         sampling: Sampling,
         limits: Limits,
         record: TokenRecord | None = None,
@@ -64,7 +62,6 @@ class Decoder:
         self._matcher = matcher
         self._model = model
         self._calls = calls
-        self._openers = openers
         self._sampling = sampling
         self._limits = limits
         self._record = record
@@ -98,27 +95,13 @@ class Decoder:
         bits = numpy.unpackbits(numpy.frombuffer(self._matcher.compute_bitmask(), dtype=numpy.uint8), bitorder="little")
         scores = logits.masked_fill(~torch.from_numpy(bits[: len(logits)].astype(bool)), float("-inf"))
         if self._sampling.temperature == 0:
-            return int(self._of_the_likelier_kind(scores).argmax())
+            return int(scores.argmax())
         if self._random is None:
             self._random = torch.Generator()
             self._random.manual_seed(self._sampling.seed) if self._sampling.seed is not None else self._random.seed()
         probabilities, order = (scores / self._sampling.temperature).softmax(-1).sort(descending=True)
         probabilities[probabilities.cumsum(-1) - probabilities >= self._sampling.top_p] = 0
         return int(order[torch.multinomial(probabilities, 1, generator=self._random)])
-
-    def _of_the_likelier_kind(self, scores: torch.Tensor) -> torch.Tensor:
-        """Scores of an answer's first token with only calls left, or only words, whichever are likelier together.
-
-        Words begin in many ways, which share their probability; calls in one. Token by token, a call would win with a quarter.
-        """
-        import torch
-
-        if self.tokens or not self._openers:
-            return scores
-        opens = torch.zeros(len(scores), dtype=torch.bool)
-        opens[list(self._openers)] = True
-        calls, words = scores.masked_fill(~opens, float("-inf")), scores.masked_fill(opens, float("-inf"))
-        return calls if calls.logsumexp(-1) > words.logsumexp(-1) else words
 
     def _text(self) -> str:
         text: str = self._tokenizer.decode(self.tokens, skip_special_tokens=True)

@@ -203,14 +203,12 @@ class Engine:
             matcher = parts.grammars.for_json(request.json_schema)
         else:
             matcher = parts.grammars.for_tools(request.tools, request.tool_choice, several=request.several_calls)
-        may_call = request.tools and request.tool_choice != "none" and request.json_schema is None
         decoder = Decoder(
             Generation(len(tokens)),
             parts.tokenizer,
             matcher,
             model=request.model,
-            calls=parts.form.opening if may_call else None,
-            openers=parts.grammars.openers if may_call else (),
+            calls=parts.form.opening if request.tools and request.tool_choice != "none" and request.json_schema is None else None,
             sampling=sampling_for(request.temperature, request.top_p, request.seed, parts.model.generation_config),
             limits=Limits(min(room, request.max_tokens or room), parts.ends, tuple(text for text in request.stop if text)),
             record=None if request.logprobs is None else TokenRecord(request.logprobs, parts.grammars.written),

@@ -10,7 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, Literal
 
 from flywheel.local.call_form import CallForm
@@ -94,7 +94,6 @@ class Grammars:
         self._form = form
         self._compiler = llguidance.LLMatcher
         self._tokens = llguidance.hf.from_tokenizer(tokenizer, n_vocab=vocabulary, eos_token=list(end_tokens))
-        self._vocabulary = vocabulary
         self._compiled = lru_cache(maxsize=64)(self._compile)
         self._accepts = lru_cache(maxsize=1024)(self._compiles)
 
@@ -105,12 +104,6 @@ class Grammars:
     def for_json(self, schema: Any) -> Any:
         """A fresh `LLMatcher` for one JSON value that fits the schema."""
         return self._compiled(lark_json(schema, self._accepts)).deep_copy()
-
-    @cached_property
-    def openers(self) -> Sequence[int]:
-        """The tokens with which a call may begin; no text begins with one of them."""
-        first = self._form.opening[0].encode()
-        return [token for token in range(self._vocabulary) if self.written(token).startswith(first)]
 
     def written(self, token: int) -> bytes:
         """The UTF-8 bytes that a token stands for, perhaps half a character; a control token's name."""
