@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, 
 
 from chat_app.rails import Rails
 from flywheel.ledger import Ledger
+from flywheel.policy import read_policy
 from flywheel.review import ReviewDesk
 from flywheel.store import Store
 from tests.browser import find_chromium
@@ -121,9 +122,9 @@ def store(app: WebApp) -> Iterator[Store]:
 
 
 @pytest.fixture
-def desk(store: Store) -> ReviewDesk:
-    """The review desk with nothing left to decide."""
-    opened = ReviewDesk(store, Ledger(store.database))
+def desk(app: WebApp, store: Store) -> ReviewDesk:
+    """The review desk, under the app's policy, with nothing left to decide."""
+    opened = ReviewDesk(store, Ledger(store.database), read_policy(app.home).review)
     for item in opened.queue():
         opened.claims.release(item.turn_id, item.claimed_by or "")
         opened.reject(item.turn_id, "local")

@@ -194,4 +194,5 @@ def test_cancelling_ends_both_jobs_and_one_that_fails_takes_the_other_along(
     services.failing = ("-dpo@v1",)
     failed = Follower(lambda text: None).follow(records, wheel.start("dev", "compare").id)
     assert failed.status == "failed" and "out of memory" in str(failed.error)
-    assert services.cancelled[2:] == [failed.candidates["sft"]["job_id"]]
+    # A job that is being created while its run is cancelled may be cancelled twice.
+    assert set(services.cancelled) == {"cust-0", "cust-1", failed.candidates["sft"]["job_id"]}
