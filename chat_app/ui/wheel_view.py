@@ -28,7 +28,7 @@ STAGE_WORDS = {
 RECIPE_WORDS: dict[RecipeName, str] = {
     "sft": "right answers (SFT)",
     "dpo": "corrections beside the wrong answers (DPO)",
-    "compare": "both, and DPO serves only if it wins",
+    "compare": "both; the gate judges DPO only if it wins",
 }
 METRICS = (("function_name_accuracy", "function name"), ("function_name_and_args_accuracy", "name and arguments"))
 SPLITS = {"train": "training", "validation": "validation"}
@@ -255,16 +255,8 @@ def runs(found: Sequence[Run]) -> str:
         before = _value((run.scores or {}).get("current"), "holdout", METRICS[1][0])
         after = _value((run.scores or {}).get("candidate"), "holdout", METRICS[1][0])
         change = f"{before:.2f} → {after:.2f}" if before is not None and after is not None else ""
-        rows.append(
-            [
-                run.id,
-                run.recipe,
-                times.clock(run.created_at),
-                run.outcome or run.status,
-                change,
-                (run.verdict or {}).get("verdict", ""),
-            ]
-        )
+        gate = (run.verdict or {}).get("verdict", "")
+        rows.append([run.id, run.recipe, times.clock(run.created_at), run.outcome or run.status, change, gate])
     return table(["run", "recipe", "started", "outcome", "name and arguments", "gate"], rows, "No runs yet.")
 
 

@@ -56,7 +56,7 @@ def test_files_are_imported_and_learned_from_by_the_chosen_recipe(
     file.set_input_files(tmp_path / "picture.json")
     expect(page.get_by_test_id("toast-body")).to_contain_text("'picture.json' is not text")
     assert page.get_by_label("right answers (SFT)").is_checked()
-    page.get_by_label("both, and DPO serves only if it wins").check()
+    page.get_by_label("both; the gate judges DPO only if it wins").check()
     page.locator("#train").click()
     expect(page.locator("#headline")).to_contain_text("run-")
     page.get_by_role("button", name="History").click()
